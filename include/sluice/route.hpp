@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+//
+// What a request asks for, as Discord's rate limits see it: a method, a path template, and the
+// major parameter bound in this call.
+//
+//     inline constexpr auto create_message = sluice::route<"POST /channels/{channel.id}/messages">;
+//     sluice::Route route = create_message(channel_id);
+//     std::string path = create_message.path(channel_id);     // "/channels/123/messages"
+//     auto same = sluice::Route::parse("POST", "/api/v10/channels/123/messages?wait=true");
+//
+// A template is checked at compile time. Brace names do not matter to its identity: a route made
+// from a template equals the one parsed from a raw target. Tokens in a path are never stored.
+// Source: Discord docs, "Rate Limits"; the routes of the docs of 2026-08-06.
+#ifndef SLUICE_ROUTE_HPP
+#define SLUICE_ROUTE_HPP
+
+#include <sluice/core/major.hpp>
+#include <sluice/detail/route_argument.hpp>
+#include <sluice/detail/route_major.hpp>
+#include <sluice/detail/route_segment.hpp>
+#include <sluice/detail/route_target.hpp>
+#include <sluice/detail/route_template.hpp>
+#include <sluice/detail/route_texts.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+using Major = core::Major;
+using MajorKind = core::MajorKind;
+
+namespace detail {
+template <FixedString Text>
+class RouteTemplate;
+}
+
+/// One call of one route. A small value: copy it, compare it, use it as a key. It holds no
+/// reference to what it was made from. Distinct and shared objects are safe to read anywhere.
+class Route {
+public:
+    /// An invalid route; acquire() refuses it with errc::invalid_route. So are routes called with
+    /// what no path can carry: a negative number, an empty text, "." and "..".
+    constexpr Route() = default;
+
+    /// Recognises a raw target: an absolute path or an http(s) URL of any host, with or without
+    /// "/api" and "/v10", percent-encoded or not, query ignored. Empty when it is not one of the
+    /// five methods or no path of an API: malformed escapes, control characters, empty or dot
+    /// segments, more than 2048 bytes or 32 segments.
+    [[nodiscard]] static std::optional<Route> parse(std::string_view method,
+                                                    std::string_view target) noexcept;
+
+    [[nodiscard]] constexpr bool valid() const noexcept { return id_ != 0; }
+
+    /// "POST"; empty when invalid.
+    [[nodiscard]] constexpr std::string_view method() const noexcept {
+        return detail::methods[method_];
+    }
+
+    [[nodiscard]] constexpr const Major& major() const noexcept { return major_; }
+
+    /// The identity of the template. Equal in every process and every build; 0 when invalid.
+    [[nodiscard]] constexpr std::uint64_t id() const noexcept { return id_; }
+
+    /// "POST /channels/{}/messages", valid until the program ends. For logs: empty when more than
+    /// 4096 templates were parsed before this one.
+    [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+
+    /// The same route as one of those that share a limit no header shows, such as "name" for
+    /// requests that rename a channel. "" takes the tag away.
+    [[nodiscard]] constexpr Route sublimit(std::string_view name) const noexcept;
+
+    /// Stands for the name given to sublimit(); 0 without one.
+    [[nodiscard]] constexpr std::uint32_t tag() const noexcept { return tag_; }
+
+    /// Discord docs, "Rate Limits": interaction endpoints are not bound to the global limit, the
+    /// callback and the follow-ups alike.
+    [[nodiscard]] constexpr bool exempt_from_global() const noexcept {
+        return major_.kind == MajorKind::interaction;
+    }
+
+    /// The message that `DELETE /channels/{}/messages/{}` deletes, because Discord limits that
+    /// route by the message's age; 0 for every other route. No part of the route's identity.
+    [[nodiscard]] constexpr std::uint64_t message_id() const noexcept { return message_id_; }
+
+    friend constexpr bool operator==(const Route& a, const Route& b) noexcept {
+        return a.id_ == b.id_ && a.tag_ == b.tag_ && a.major_ == b.major_;
+    }
+
+private:
+    template <detail::FixedString Text>
+    friend class detail::RouteTemplate;
+
+    constexpr Route(std::uint64_t id, std::string_view text, std::string_view method,
+                    MajorKind kind, detail::Arguments arguments);
+
+    std::uint64_t id_ = 0;
+    Major major_{};
+    std::string_view text_;
+    std::uint64_t message_id_ = 0;
+    std::uint32_t tag_ = 0;
+    std::uint8_t method_ = 0; ///< index into detail::methods
+};
+
+namespace detail {
+
+/// The type of sluice::route<"...">. Calling it costs no allocation when the ids are numbers.
+template <FixedString Text>
+class RouteTemplate {
+    static constexpr TemplateFault fault = fault_of_template(Text.view());
+    static_assert(fault != TemplateFault::method,
+                  "sluice::route: the template starts with GET, POST, PUT, PATCH or DELETE and one "
+                  "space");
+    static_assert(fault != TemplateFault::path, "sluice::route: the path starts with '/'");
+    static_assert(fault != TemplateFault::query,
+                  "sluice::route: a template has no query string and no fragment");
+    static_assert(fault != TemplateFault::empty_segment,
+                  "sluice::route: the path has an empty segment");
+    static_assert(fault != TemplateFault::unbalanced_brace,
+                  "sluice::route: the braces are not balanced within their segment");
+    static_assert(fault != TemplateFault::nested_brace, "sluice::route: braces are nested");
+    static_assert(fault != TemplateFault::empty_brace,
+                  "sluice::route: braces are empty, give the argument a name");
+    static_assert(fault != TemplateFault::partial_brace,
+                  "sluice::route: braces take a whole segment of the path");
+    static_assert(fault != TemplateFault::literal,
+                  "sluice::route: a literal segment holds letters, digits and -._~@ only, and is "
+                  "not \".\" or \"..\"");
+
+public:
+    /// The route with these ids, in the order of the braces: integers, enums, strings, or classes
+    /// that convert to std::uint64_t.
+    template <class... Ids>
+    [[nodiscard]] constexpr Route operator()(const Ids&... ids) const {
+        check_count<sizeof...(Ids)>();
+        const std::array<Argument, sizeof...(Ids)> arguments{argument_of(ids)...};
+        if (!all_valid(arguments)) return {};
+        return Route{id, text, method, major, arguments};
+    }
+
+    /// The path to request, percent-encoded; empty when operator() would give an invalid route.
+    template <class... Ids>
+    [[nodiscard]] std::string path(const Ids&... ids) const {
+        check_count<sizeof...(Ids)>();
+        const std::array<Argument, sizeof...(Ids)> arguments{argument_of(ids)...};
+        if (!all_valid(arguments)) return {};
+        return path_of(segments, arguments);
+    }
+
+private:
+    template <std::size_t Given>
+    static constexpr void check_count() noexcept {
+        static_assert(Given == braces,
+                      "sluice::route: this template takes another number of arguments");
+    }
+
+    static constexpr auto segments = split_template<Text>();
+    static constexpr auto braces =
+        static_cast<std::size_t>(std::ranges::count(segments, true, &Segment::argument));
+    static constexpr std::string_view method = Text.view().substr(0, Text.view().find(' '));
+    static constexpr MajorKind major = major_kind_of_template(segments);
+    static constexpr std::uint64_t id = identity_of(method, segments);
+    static constexpr auto normalised = [] {
+        std::array<char, normalised_size(method, segments)> chars{};
+        auto* end = chars.data();
+        write_normalised(method, segments, [&](std::string_view piece) {
+            end = std::copy(piece.begin(), piece.end(), end);
+        });
+        return chars;
+    }();
+    static constexpr std::string_view text{normalised.data(), normalised.size()};
+};
+
+} // namespace detail
+
+/// sluice::route<"POST /channels/{channel.id}/messages">
+template <detail::FixedString Text>
+inline constexpr detail::RouteTemplate<Text> route{};
+
+namespace detail {
+
+/// Observed 2026-05, discord-api-docs#8330: deletes of young, of older and of very old messages are
+/// limited apart, so this one route keeps its message.
+inline constexpr std::uint64_t delete_message = [] {
+    constexpr std::array<Segment, 4> segments{{{"channels"}, {"", true}, {"messages"}, {"", true}}};
+    return identity_of("DELETE", segments);
+}();
+
+} // namespace detail
+
+constexpr Route::Route(std::uint64_t id, std::string_view text, std::string_view method,
+                       MajorKind kind, detail::Arguments arguments)
+    : id_{id},
+      major_{detail::major_of(kind, arguments)},
+      text_{text},
+      message_id_{id == detail::delete_message ? arguments[1].number : 0},
+      method_{detail::method_index(method)} {}
+
+constexpr Route Route::sublimit(std::string_view name) const noexcept {
+    Route tagged = *this;
+    tagged.tag_ = 0;
+    if (name.empty()) return tagged;
+    const std::uint64_t hash = detail::TextHash{}.add(name).value();
+    tagged.tag_ = static_cast<std::uint32_t>(hash);
+    if (tagged.tag_ == 0) tagged.tag_ = 1; // 0 means untagged
+    return tagged;
+}
+
+inline std::optional<Route> Route::parse(std::string_view method,
+                                         std::string_view target) noexcept {
+    detail::Target read;
+    if (detail::method_index(method) == 0 || !read.read(target)) return std::nullopt;
+    const detail::Segments segments = read.segments();
+    std::array<detail::Argument, detail::Target::greatest_depth> arguments{};
+    std::size_t count = 0;
+    for (const detail::Segment& segment : segments) {
+        if (segment.argument) arguments[count++] = detail::argument_of_text(segment.text);
+    }
+    const std::uint64_t id = detail::identity_of(method, segments);
+    return Route{id, detail::interned_text(id, method, segments), method,
+                 detail::major_kind(segments), detail::Arguments{arguments}.first(count)};
+}
+
+} // namespace sluice
+
+template <>
+struct std::hash<sluice::Route> {
+    [[nodiscard]] constexpr std::size_t operator()(const sluice::Route& route) const noexcept {
+        // Both parts are well mixed already; the tag is spread so that it does not just add 1.
+        const std::uint64_t tagged = route.id() + route.tag() * 0x9e3779b97f4a7c15ULL;
+        return static_cast<std::size_t>(tagged) ^ route.major().hash();
+    }
+};
+
+#endif

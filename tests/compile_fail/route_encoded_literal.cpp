@@ -1,0 +1,5 @@
+// expect: sluice::route: a literal segment holds
+// SPDX-License-Identifier: MIT
+#include <sluice/route.hpp>
+
+auto refused = sluice::route<"GET /users/%40me">();

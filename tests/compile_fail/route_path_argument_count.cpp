@@ -1,0 +1,5 @@
+// expect: sluice::route: this template takes another number of arguments
+// SPDX-License-Identifier: MIT
+#include <sluice/route.hpp>
+
+auto refused = sluice::route<"GET /channels/{channel.id}">.path();

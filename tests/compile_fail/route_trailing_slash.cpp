@@ -1,0 +1,5 @@
+// expect: sluice::route: the path has an empty segment
+// SPDX-License-Identifier: MIT
+#include <sluice/route.hpp>
+
+auto refused = sluice::route<"GET /channels/{channel.id}/">(1);
