@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+//
+// What the limiter needs from one HTTP answer: Discord's rate limit headers, and on a 429 its body.
+//
+//     auto answer = sluice::Response::parse(status, headers, body);
+//     ticket.update(answer);
+//
+// The invariant: whatever a server sends, `parse` does not throw, and a field holds either a value
+// that can be counted with or nothing. Signs, exponents, words, overlong texts, values out of range
+// and copies of one header that disagree are all treated as absent.
+//
+// Sources: Discord docs, "Rate Limits" (header names, `retry_after` and `global` of the body);
+// RFC 9110 for letter case, optional whitespace, Date and Via.
+#ifndef SLUICE_RESPONSE_HPP
+#define SLUICE_RESPONSE_HPP
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace sluice {
+
+/// Whose limit a 429 speaks of. Discord docs, "Rate Limits": `user` is the bucket of this bot,
+/// `global` the bot as a whole, `shared` a resource that others spend as well.
+enum class Scope : std::uint8_t { user, global, shared };
+
+[[nodiscard]] constexpr std::string_view to_string(Scope scope) noexcept {
+    switch (scope) {
+    case Scope::user:
+        return "user";
+    case Scope::global:
+        return "global";
+    case Scope::shared:
+        return "shared";
+    }
+    return "unknown";
+}
+
+/// The text of `X-RateLimit-Bucket`. Opaque: compare it, print it, read nothing into it.
+/// It lives inside the object so that a Response in a co_await expression stays trivially
+/// destructible.
+class BucketHash {
+public:
+    /// Observed 2022-11 to 2026-05, discord-api-docs#5646, #6407, #8330: 32 hexadecimal digits.
+    /// Twice that leaves room without making room for anything.
+    static constexpr std::size_t max_size = 64;
+
+    /// The empty hash, which no answer carries.
+    constexpr BucketHash() noexcept = default;
+
+    /// Nothing if `text` is empty, longer than `max_size`, or holds anything but visible ASCII: the
+    /// hash ends up in logs and in the keys of shared stores.
+    [[nodiscard]] static constexpr std::optional<BucketHash> parse(std::string_view text) noexcept {
+        if (text.empty() || text.size() > max_size) return std::nullopt;
+        const auto visible = [](char c) { return c >= '!' && c <= '~'; };
+        if (!std::all_of(text.begin(), text.end(), visible)) return std::nullopt;
+        BucketHash hash;
+        std::copy(text.begin(), text.end(), hash.text_.begin());
+        hash.size_ = static_cast<std::uint8_t>(text.size());
+        return hash;
+    }
+
+    [[nodiscard]] constexpr std::string_view view() const noexcept { return {text_.data(), size_}; }
+
+    friend constexpr bool operator==(const BucketHash& a, const BucketHash& b) noexcept {
+        return a.view() == b.view();
+    }
+
+private:
+    std::array<char, max_size> text_{};
+    std::uint8_t size_ = 0;
+};
+
+/// Header pairs as they are written in a braced list.
+using HeaderList = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+
+/// A trivially copyable value; tests may fill it by designated initialisers.
+struct Response {
+    int status = 0;
+    std::optional<std::int64_t> limit = std::nullopt;     ///< at least 1
+    std::optional<std::int64_t> remaining = std::nullopt; ///< at least 0
+
+    /// When the whole allowance is back, on the server's clock: to compare with other answers,
+    /// never with a local clock.
+    std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> reset = std::nullopt;
+    std::optional<std::chrono::nanoseconds> reset_after = std::nullopt;
+    std::optional<BucketHash> bucket = std::nullopt;
+
+    /// From header or body, whichever is later. Where the header is only the body rounded up to
+    /// whole seconds, the body.
+    std::optional<std::chrono::nanoseconds> retry_after = std::nullopt;
+
+    bool global = false; ///< by header, by scope or by body
+    std::optional<Scope> scope = std::nullopt;
+
+    /// False: Cloudflare in front of Discord gave this answer. A 429 of that kind concerns the
+    /// outgoing address, not a bucket.
+    bool from_discord = true;
+
+    /// One unit of the last digit as it was written: 1 ms for "0.500", 1 s for "5".
+    std::chrono::nanoseconds reset_unit = std::chrono::milliseconds{1};
+    std::chrono::nanoseconds reset_after_unit = std::chrono::milliseconds{1};
+
+    std::optional<std::chrono::sys_seconds> date = std::nullopt; ///< when the answer was sent
+    bool retry_after_in_body = false;                            ///< the body named one
+
+    /// \param headers a range of (name, value) pairs, or of elements with `name_string()` and
+    ///        `value()` such as Beast's fields. Letter case of names does not matter.
+    /// \param body read only when `status` is 429. Pass it: without it a wait is known to the
+    ///        second only, and a block by Cloudflare is harder to tell.
+    template <class Headers = HeaderList>
+    [[nodiscard]] static Response parse(int status, const Headers& headers,
+                                        std::string_view body = {}) noexcept;
+
+    friend bool operator==(const Response&, const Response&) = default;
+};
+
+} // namespace sluice
+
+template <>
+struct std::hash<sluice::BucketHash> {
+    [[nodiscard]] std::size_t operator()(const sluice::BucketHash& bucket) const noexcept {
+        return std::hash<std::string_view>{}(bucket.view());
+    }
+};
+
+// Response::parse is defined there; it needs the types above to be complete.
+#include <sluice/detail/response_parse.hpp>
+
+#endif
