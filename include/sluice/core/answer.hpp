@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+//
+// What one HTTP answer means for the limits, told apart before anything is changed.
+// Sources: Discord docs, "Rate Limits" (scopes, global, invalid requests); observed: sublimits show
+// the ordinary bucket's headers with remaining > 0 or a wait far beyond Reset-After
+// (discord-api-docs#1900, 2020), Cloudflare's own 429s have neither Via nor X-RateLimit headers
+// (discord-api-docs#6407 for Via, 2023-09).
+#ifndef SLUICE_CORE_ANSWER_HPP
+#define SLUICE_CORE_ANSWER_HPP
+
+#include <sluice/core/time.hpp>
+#include <sluice/core/window.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sluice::core {
+
+enum class AnswerKind : std::uint8_t {
+    success = 1,  ///< not a 429 and below 500: the request was decided and counted
+    server_error, ///< 5xx: nobody knows whether it was counted
+    user_limit,   ///< 429: the bucket is spent; blocks the bucket
+    sublimit,     ///< 429 of a limit no header shows; blocks the lane
+    shared_limit, ///< 429 of a limit shared with other users; blocks the lane
+    global_limit, ///< 429 of the whole token; blocks all but exempt routes
+    cloudflare,   ///< 429 from in front of Discord; blocks everything
+    headerless,   ///< 429 from Discord that names no bucket; blocks the lane and narrows it
+};
+
+/// The numbers of one answer. Absent fields were absent or unusable.
+struct Answer {
+    int status = 0;
+    bool from_discord = true;
+    bool global = false;
+    bool shared = false;
+    std::optional<Duration> retry_after;
+    std::string_view hash; ///< empty: none
+    Observation seen;      ///< sent and received are filled in when it is applied
+
+    [[nodiscard]] bool has_numbers() const noexcept {
+        return seen.limit || seen.remaining || seen.reset_after;
+    }
+};
+
+/// Beyond Reset-After plus this, a wait belongs to another limit than the headers describe:
+/// Retry-After is rounded up to whole seconds, so less proves nothing.
+inline constexpr Duration sublimit_excess = std::chrono::seconds(1);
+
+inline AnswerKind classify(const Answer& answer) noexcept {
+    if (answer.status >= 500) return AnswerKind::server_error;
+    if (answer.status != 429) return AnswerKind::success;
+    if (!answer.from_discord) return AnswerKind::cloudflare;
+    if (answer.global) return AnswerKind::global_limit;
+    if (answer.shared) return AnswerKind::shared_limit;
+    if (!answer.has_numbers() && answer.hash.empty()) return AnswerKind::headerless;
+    const Duration wait = answer.retry_after.value_or(Duration(0));
+    const bool beyond =
+        answer.seen.reset_after && wait > *answer.seen.reset_after + sublimit_excess;
+    if (answer.seen.remaining.value_or(0) > 0 || beyond) return AnswerKind::sublimit;
+    return AnswerKind::user_limit;
+}
+
+} // namespace sluice::core
+
+#endif

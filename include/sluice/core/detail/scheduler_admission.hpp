@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheduler, first half: admission, queues and wake times. Included by core/scheduler.hpp only.
+#ifndef SLUICE_CORE_DETAIL_SCHEDULER_ADMISSION_HPP
+#define SLUICE_CORE_DETAIL_SCHEDULER_ADMISSION_HPP
+
+#include <sluice/core/scheduler.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace sluice::core {
+
+inline Scheduler::Scheduler(const Settings& settings)
+    : settings_(settings), latency_(settings.credit_cap) {
+    global_.configure(settings.global_limit, settings.global_period, settings.longest_global_hold);
+}
+
+inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now) {
+    global_.configure(limit, period, settings_.longest_global_hold);
+    advance(now);
+    serve_global(now);
+}
+
+inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
+    if (now < blocked_until_) return 0;
+    const std::int64_t out = bucket.out(now);
+    if (!bucket.key.hash_known) return bucket.window.available(now, out, credit(now));
+    return bucket.window.available(now, out + probes_.count(bucket.key.major, now), credit(now));
+}
+
+inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
+    Lane* next = nullptr;
+    for (Lane& lane : bucket.lanes) {
+        if (lane.queued == 0 || now < lane.blocked_until) continue;
+        if (next == nullptr ||
+            lane.waiting.front().place.arrival < next->waiting.front().place.arrival) {
+            next = &lane;
+        }
+    }
+    return next;
+}
+
+inline void Scheduler::take(Lane& lane, Time now, Place& place) {
+    Bucket& bucket = *lane.bucket;
+    if (place.lane == nullptr) {
+        place.lane = &lane;
+        ++lane.holders;
+    }
+    if (place.arrival == 0) place.arrival = ++arrivals_;
+    place.bucket = &bucket;
+    place.sent = now;
+    place.warm = connections_.take(now);
+    place.probe = !bucket.key.hash_known && !bucket.window.answered();
+    place.holds_slot = !lane.exempt;
+    if (place.holds_slot) place.slot = global_.take(now);
+    if (place.probe) probes_.add(bucket.key.major, now);
+    ++lane.in_flight;
+    ++bucket.in_flight;
+    registry_.add_place(bucket);
+    ++in_flight_;
+    ++counters_.granted;
+}
+
+inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place) {
+    sync(now);
+    if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
+    Bucket& bucket = *lane.bucket;
+    // A bucket that has room and waiters, all the same, waits for the global limit.
+    if (ready_.contains(bucket) || available(bucket, now) <= 0) return false;
+    if (!lane.exempt && (!ready_.empty() || !global_.has_room(now))) return false;
+    take(lane, now, place);
+    return true;
+}
+
+inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
+    sync(now);
+    Place& place = waiter.place;
+    if (place.lane == nullptr) {
+        place.lane = &lane;
+        ++lane.holders;
+    }
+    if (place.arrival == 0) place.arrival = ++arrivals_;
+    auto at = lane.waiting.end();
+    if (lane.queued != 0 && place.arrival < lane.waiting.back().place.arrival) {
+        at = lane.waiting.begin(); // a retry: only other retries can be before it
+        while (at->place.arrival < place.arrival)
+            ++at;
+    }
+    lane.waiting.insert(at, waiter);
+    waiter.state = WaiterState::queued;
+    ++lane.queued;
+    ++lane.bucket->queued;
+    ++queued_;
+    if (waiter.bound != never) {
+        ++lane.bounded;
+        bounds_.set(waiter, waiter.bound);
+    }
+    registry_.set_busy(*lane.bucket);
+    serve(*lane.bucket, now);
+    serve_global(now);
+}
+
+inline void Scheduler::unqueue(Waiter& waiter) noexcept {
+    Lane& lane = *waiter.place.lane;
+    lane.waiting.erase(lane.waiting.iterator_to(waiter));
+    --lane.queued;
+    --lane.bucket->queued;
+    --queued_;
+    if (waiter.bound != never) {
+        --lane.bounded;
+        bounds_.erase(waiter);
+    }
+}
+
+inline void Scheduler::withdraw(Waiter& waiter, Time now) {
+    Bucket& bucket = *waiter.place.lane->bucket;
+    unqueue(waiter);
+    waiter.state = WaiterState::idle;
+    serve(bucket, now);
+    serve_global(now);
+    rest(bucket, now);
+}
+
+inline void Scheduler::refuse(Waiter& waiter) {
+    unqueue(waiter);
+    waiter.state = WaiterState::refused;
+    finished_.push_back(waiter);
+}
+
+inline void Scheduler::grant(Lane& lane, Time now) {
+    Waiter& waiter = lane.waiting.front();
+    unqueue(waiter);
+    take(lane, now, waiter.place);
+    ++lane.granted;
+    waiter.state = WaiterState::granted;
+    finished_.push_back(waiter);
+}
+
+inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
+    const std::int64_t out = bucket.out(now);
+    Time wake = std::min(bucket.window.next_change(now, out, credit(now)), bucket.next_lost());
+    if (now < blocked_until_) wake = std::min(wake, blocked_until_);
+    for (const Lane& lane : bucket.lanes) {
+        if (lane.queued != 0 && lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
+    }
+    if (bucket.key.hash_known && now >= blocked_until_ &&
+        bucket.window.available(now, out, credit(now)) > 0 &&
+        probes_.count(bucket.key.major, now) > 0) {
+        wake = std::min(wake, probes_.watch(bucket));
+    }
+    assert(wake > now);
+    return wake;
+}
+
+/// Grants what exempt lanes may have, puts the bucket among those that wait for the global limit if
+/// it has room, and sets its wake time otherwise.
+inline void Scheduler::serve(Bucket& bucket, Time now) {
+    bucket.watch_hook.unlink();
+    while (bucket.queued != 0) {
+        Lane* lane = next_lane(bucket, now);
+        if (lane == nullptr || available(bucket, now) <= 0) break;
+        if (!lane->exempt) {
+            wakes_.erase(bucket);
+            ready_.set(bucket, lane->waiting.front().place.arrival);
+            return;
+        }
+        grant(*lane, now);
+    }
+    ready_.erase(bucket);
+    if (bucket.queued == 0) {
+        wakes_.erase(bucket);
+        return;
+    }
+    Time wake = wake_time(bucket, now);
+    assert(wake != never || bucket.in_flight != 0);
+    if (wake == never && bucket.in_flight == 0) wake = now + Window::default_period;
+    if (wake == never) {
+        wakes_.erase(bucket);
+    } else {
+        wakes_.set(bucket, wake);
+    }
+}
+
+inline void Scheduler::serve_global(Time now) {
+    while (!ready_.empty() && now >= blocked_until_ && global_.has_room(now)) {
+        Bucket& bucket = ready_.top();
+        Lane* lane = next_lane(bucket, now);
+        if (lane != nullptr && available(bucket, now) > 0) grant(*lane, now);
+        serve(bucket, now);
+    }
+    global_wake_ =
+        ready_.empty() ? never : (now < blocked_until_ ? blocked_until_ : global_.next_change(now));
+}
+
+inline void Scheduler::advance(Time now) {
+    while (!wakes_.empty() && wakes_.top_key() <= now)
+        serve(wakes_.top(), now);
+    serve_global(now);
+    while (!bounds_.empty() && bounds_.top_key() <= now) {
+        Waiter& waiter = bounds_.top();
+        Bucket& bucket = *waiter.place.lane->bucket;
+        refuse(waiter);
+        ++counters_.refused_waits;
+        serve(bucket, now);
+        rest(bucket, now);
+    }
+    serve_global(now);
+}
+
+inline Time Scheduler::next_wake() const noexcept {
+    Time wake = global_wake_;
+    if (!wakes_.empty()) wake = std::min(wake, wakes_.top_key());
+    if (!bounds_.empty()) wake = std::min(wake, bounds_.top_key());
+    return wake;
+}
+
+/// Puts a bucket that nobody uses any more among the idle ones and evicts a few that have been idle
+/// for long: eviction needs no task of its own, it rides on use.
+inline void Scheduler::rest(Bucket& bucket, Time now) {
+    if (bucket.queued != 0 || bucket.places != 0) return;
+    registry_.set_idle(bucket, now);
+    counters_.evicted += registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2);
+}
+
+inline std::size_t Scheduler::collect(Time now, Duration idle) {
+    const std::size_t evicted = registry_.collect(now, now - idle);
+    counters_.evicted += evicted;
+    return evicted;
+}
+
+inline std::size_t Scheduler::refuse_all(Time now) {
+    std::size_t refused = 0;
+    registry_.each_lane([&](Lane& lane) {
+        if (lane.queued == 0) return;
+        for (; lane.queued != 0; ++refused)
+            refuse(lane.waiting.front());
+        serve(*lane.bucket, now);
+    });
+    serve_global(now);
+    return refused;
+}
+
+inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival) {
+    Bucket& bucket = *lane.bucket;
+    std::int64_t ahead = bucket.queued;
+    if (lane.queued != 0 && arrival < lane.waiting.front().place.arrival) ahead = 0;
+    const std::int64_t out =
+        bucket.out(now) + (bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0);
+    const Time start = std::max({now, lane.blocked_until, blocked_until_});
+    auto at = bucket.window.predict(now, out, ahead, credit(now));
+    if (!at) return std::nullopt;
+    *at = std::max(*at, start);
+    if (lane.exempt) return at;
+    const std::int64_t others = static_cast<std::int64_t>(ready_.size());
+    const std::int64_t before = ready_.contains(bucket) ? ahead + others - 1 : others;
+    return std::max(*at, global_.predict(now, before));
+}
+
+inline void Scheduler::unschedule(Bucket& bucket) noexcept {
+    wakes_.erase(bucket);
+    ready_.erase(bucket);
+}
+
+} // namespace sluice::core
+
+#endif

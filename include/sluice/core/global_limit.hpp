@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+//
+// The limit on all requests of one token (Discord docs: 50 per second), kept by held slots.
+//
+// A slot is taken when a request is sent and given back one period after its answer came, less the
+// credit. If more than `limit` requests had arrived at the server within one period, all their
+// slots would have been held at one moment: impossible. So the limit cannot be exceeded whatever
+// the jitter and whatever algorithm the server uses, as long as credit <= forward + backward delay.
+// No header shows this limit (discord-api-docs#5144, 2022-07), so there is nothing to correct it
+// by.
+#ifndef SLUICE_CORE_GLOBAL_LIMIT_HPP
+#define SLUICE_CORE_GLOBAL_LIMIT_HPP
+
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <deque>
+
+namespace sluice::core {
+
+class GlobalLimit {
+public:
+    /// Names one taken slot.
+    using Slot = std::uint64_t;
+
+    /// `limit` 0 means no limit. `longest_hold` 0 means that a slot is held until its answer comes;
+    /// anything else gives it back at the latest that long after it was taken, which frees the
+    /// limiter from slow answers and voids the guarantee above.
+    void configure(std::int64_t limit, Duration period, Duration longest_hold) noexcept {
+        limit_ = period > Duration(0) ? std::max<std::int64_t>(0, limit) : 0;
+        period_ = period;
+        longest_hold_ = longest_hold;
+    }
+
+    [[nodiscard]] Duration period() const noexcept { return period_; }
+    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
+    [[nodiscard]] std::int64_t held() const noexcept { return held_; }
+    [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
+    void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
+
+    [[nodiscard]] bool has_room(Time now) noexcept {
+        if (now < blocked_until_) return false;
+        expire(now);
+        return limit_ == 0 || held_ < limit_;
+    }
+
+    Slot take(Time now);
+
+    /// The answer came, or was lost, at `now`.
+    void give_back(Slot slot, Time now, Duration credit);
+
+    /// The request was never sent.
+    void cancel(Slot slot) noexcept {
+        if (settle(slot)) --held_;
+    }
+
+    /// The next moment after `now` at which room may appear by itself, or `never`.
+    [[nodiscard]] Time next_change(Time now) const noexcept;
+
+    /// When the request behind `ahead` waiting ones gets a slot, if answers come at once.
+    [[nodiscard]] Time predict(Time now, std::int64_t ahead) noexcept;
+
+private:
+    struct Hold {
+        Time taken;
+        bool settled;
+    };
+
+    [[nodiscard]] Time end_of(const Hold& hold) const noexcept {
+        return longest_hold_ == Duration(0) ? never : hold.taken + longest_hold_;
+    }
+    void expire(Time now) noexcept;
+    bool settle(Slot slot) noexcept;
+
+    std::int64_t limit_ = 0;
+    Duration period_ = std::chrono::seconds(1);
+    Duration longest_hold_{0};
+    Time blocked_until_ = Time::min();
+    std::int64_t held_ = 0;
+    std::deque<Time> releases_; // of answered requests, ascending
+    std::deque<Hold> holds_;    // of all requests not yet expired; kept only for longest_hold_
+    Slot first_hold_ = 1;       // the slot that holds_.front() stands for
+};
+
+inline GlobalLimit::Slot GlobalLimit::take(Time now) {
+    ++held_;
+    if (longest_hold_ == Duration(0)) return 0;
+    holds_.push_back({now, false});
+    return first_hold_ + holds_.size() - 1;
+}
+
+inline bool GlobalLimit::settle(Slot slot) noexcept {
+    if (slot == 0) return true; // taken while no bound was set
+    if (slot < first_hold_) return false;
+    holds_[static_cast<std::size_t>(slot - first_hold_)].settled = true;
+    return true;
+}
+
+inline void GlobalLimit::give_back(Slot slot, Time now, Duration credit) {
+    if (!settle(slot)) return;
+    const Time at = now + period_ - std::min(credit, period_);
+    // Ascending by construction: a slot released later than it must be is merely late.
+    releases_.push_back(releases_.empty() ? at : std::max(at, releases_.back()));
+}
+
+inline void GlobalLimit::expire(Time now) noexcept {
+    while (!releases_.empty() && releases_.front() <= now) {
+        releases_.pop_front();
+        --held_;
+    }
+    while (!holds_.empty() && (holds_.front().settled || end_of(holds_.front()) <= now)) {
+        if (!holds_.front().settled) --held_;
+        holds_.pop_front();
+        ++first_hold_;
+    }
+    assert(held_ >= 0);
+}
+
+inline Time GlobalLimit::next_change(Time now) const noexcept {
+    if (now < blocked_until_) return blocked_until_;
+    Time next = releases_.empty() ? never : releases_.front();
+    if (!holds_.empty()) next = std::min(next, end_of(holds_.front()));
+    return next > now ? next : never;
+}
+
+inline Time GlobalLimit::predict(Time now, std::int64_t ahead) noexcept {
+    const Time start = std::max(now, blocked_until_);
+    expire(now);
+    if (limit_ == 0 || held_ + ahead < limit_) return start;
+    // The slots in use come back in order; whoever is behind all of them waits whole periods more.
+    const std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
+    const auto known = static_cast<std::int64_t>(releases_.size());
+    if (behind < known) return std::max(start, releases_[static_cast<std::size_t>(behind)]);
+    return start + ((behind - known) / limit_ + 1) * period_;
+}
+
+} // namespace sluice::core
+
+#endif

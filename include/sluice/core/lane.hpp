@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+//
+// A lane is the only queue there is: the requests that share route, major parameter and sublimit
+// tag, first come, first served. It draws on one bucket at a time. Renaming, linking and moving a
+// bucket only turn a lane's pointer, so no queued request ever loses its turn.
+#ifndef SLUICE_CORE_LANE_HPP
+#define SLUICE_CORE_LANE_HPP
+
+#include <sluice/core/global_limit.hpp>
+#include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/major.hpp>
+#include <sluice/core/time.hpp>
+
+#include <boost/intrusive/list.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::core {
+
+struct Bucket;
+struct Lane;
+
+/// Permission for one request, and what is held for it until its answer.
+struct Place {
+    Lane* lane = nullptr;     ///< the queue it was taken from; kept after settling, for a retry
+    Bucket* bucket = nullptr; ///< the bucket that issued it; null: nothing is held
+    Time sent{};
+    std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
+    GlobalLimit::Slot slot = 0;
+    bool holds_slot = false; ///< of the global limit
+    bool warm = false;       ///< issued while a connection was known to be open
+    bool probe = false;      ///< issued before the bucket had any answer
+
+    [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
+};
+
+enum class WaiterState : std::uint8_t { idle, queued, granted, refused };
+
+/// One queued request. The layer that waits derives its own node from it.
+struct Waiter
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+    Place place;
+    Time bound = never; ///< leaves with a refusal when it is still queued then
+    HeapPosition bound_position = nowhere;
+    WaiterState state = WaiterState::idle;
+};
+
+using WaiterList = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
+
+struct LaneKey {
+    std::uint64_t route = 0; ///< identity of the template
+    Major major;
+    std::uint32_t tag = 0; ///< sublimit; 0: none
+
+    friend constexpr bool operator==(const LaneKey&, const LaneKey&) noexcept = default;
+    [[nodiscard]] constexpr std::size_t hash() const noexcept {
+        return static_cast<std::size_t>((major.hash() ^ route) * 0x9e3779b97f4a7c15ULL) + tag;
+    }
+};
+
+struct Lane
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+    LaneKey key;
+    Bucket* bucket = nullptr;
+    WaiterList waiting; // ascending by arrival
+    Time blocked_until = Time::min();
+    Time hash_sent = Time::min(); ///< when the request was sent whose answer named the bucket
+    std::uint32_t queued = 0;     ///< size of `waiting`
+    std::uint32_t bounded = 0;    ///< how many of them have a bound
+    std::uint32_t granted = 0; ///< waiters granted that have not run yet: nobody may overtake them
+    std::uint32_t in_flight = 0; ///< requests sent from here and not yet answered
+    std::uint32_t holders = 0;   ///< places, settled ones too, that point here
+    std::uint8_t strikes = 0;    ///< refusals in a row that told no time to wait
+    bool exempt = false;         ///< from the global limit
+
+    [[nodiscard]] bool in_use() const noexcept {
+        return queued != 0 || granted != 0 || holders != 0;
+    }
+};
+
+using LaneList = boost::intrusive::list<Lane, boost::intrusive::constant_time_size<false>>;
+
+} // namespace sluice::core
+
+#endif

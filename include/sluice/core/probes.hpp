@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+//
+// Requests on routes whose bucket nobody knows yet. Each may turn out to count on a known bucket of
+// the same major parameter (PUT and DELETE of reactions do: discord-api-docs#981, 2019-07), so
+// until it is answered it counts as a place in all of them. That costs one slot for one round trip
+// and spares the 429 when two routes are found to share a hash.
+#ifndef SLUICE_CORE_PROBES_HPP
+#define SLUICE_CORE_PROBES_HPP
+
+#include <sluice/core/bucket.hpp>
+#include <sluice/core/major.hpp>
+#include <sluice/core/time.hpp>
+
+#include <boost/intrusive/list.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace sluice::core {
+
+class Probes {
+public:
+    using Watchers = boost::intrusive::list<
+        Bucket, boost::intrusive::member_hook<Bucket, BucketHook, &Bucket::watch_hook>,
+        boost::intrusive::constant_time_size<false>>;
+
+    /// A probe counts against others at most this long: a slow upload must not hold up routes that
+    /// it most likely has nothing to do with.
+    static constexpr Duration suspected_for = std::chrono::seconds(1);
+
+    void add(const Major& major, Time now) {
+        auto& group = groups_[major];
+        if (!group) group = std::make_unique<Group>();
+        ++group->flying;
+        group->until = now + suspected_for;
+    }
+
+    /// The probe was answered, lost or cancelled. Every bucket moved to `freed` may have room now.
+    void remove(const Major& major, Watchers& freed) noexcept {
+        const auto at = groups_.find(major);
+        if (at == groups_.end()) return;
+        Group& group = *at->second;
+        freed.splice(freed.end(), group.watchers);
+        if (--group.flying == 0) groups_.erase(at);
+    }
+
+    [[nodiscard]] std::int64_t count(const Major& major, Time now) const noexcept {
+        if (groups_.empty()) return 0;
+        const auto at = groups_.find(major);
+        if (at == groups_.end() || now >= at->second->until) return 0;
+        return at->second->flying;
+    }
+
+    /// The bucket is held up by these probes alone. Returns until when at most.
+    Time watch(Bucket& bucket) noexcept {
+        Group& group = *groups_.find(bucket.key.major)->second;
+        if (!bucket.watch_hook.is_linked()) group.watchers.push_back(bucket);
+        return group.until;
+    }
+
+private:
+    struct MajorHash {
+        std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
+    };
+    struct Group {
+        Watchers watchers;
+        Time until{};
+        std::int64_t flying = 0;
+    };
+
+    boost::unordered_flat_map<Major, std::unique_ptr<Group>, MajorHash> groups_;
+};
+
+} // namespace sluice::core
+
+#endif

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: MIT
+//
+// Who is who: route templates to bucket hashes, hashes plus major parameters to buckets, and routes
+// plus major parameters to lanes. It makes, renames, merges and evicts; it decides nothing about
+// time.
+//
+// A bucket is named by its route until an answer names its hash. Then it is renamed in place, or,
+// when a bucket of that hash and major parameter exists already, everything in it moves there: it
+// is the same counter at Discord. Both cost O(1) per lane.
+#ifndef SLUICE_CORE_REGISTRY_HPP
+#define SLUICE_CORE_REGISTRY_HPP
+
+#include <sluice/core/bucket.hpp>
+#include <sluice/core/lane.hpp>
+#include <sluice/core/time.hpp>
+
+#include <boost/intrusive/list.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace sluice::core {
+
+class Registry {
+public:
+    /// A server that sends ever new hashes must not cost memory without end; real ones number a few
+    /// hundred. Hashes beyond this are treated as absent.
+    static constexpr std::size_t most_hashes = 65'536;
+    /// Templates can come from raw URLs; beyond this their hashes are not remembered.
+    static constexpr std::size_t most_routes = 16'384;
+
+    Registry() = default;
+    Registry(const Registry&) = delete;
+    Registry& operator=(const Registry&) = delete;
+    ~Registry();
+
+    void reserve(std::size_t buckets);
+
+    [[nodiscard]] Lane* find_lane(const LaneKey& key) const noexcept;
+    [[nodiscard]] Bucket* find_bucket(const BucketKey& key) const noexcept;
+
+    /// Finds the lane, or makes it on the bucket that its route is known to draw on.
+    Lane& lane(const LaneKey& key, bool exempt);
+    Bucket& bucket(const BucketKey& key);
+
+    /// 0 when the text is empty or there are too many hashes already.
+    HashId intern(std::string_view hash);
+    /// 0 when the hash has never been interned.
+    [[nodiscard]] HashId find_hash(std::string_view hash) const noexcept;
+    [[nodiscard]] std::string_view hash_text(HashId id) const noexcept {
+        return id == 0 ? std::string_view() : std::string_view(hash_texts_[id - 1]);
+    }
+    [[nodiscard]] std::string_view hash_of(const Bucket& bucket) const noexcept {
+        return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
+                                     : std::string_view();
+    }
+
+    /// New lanes of this route draw on buckets of this hash from now on.
+    void learn(std::uint64_t route, HashId hash);
+    [[nodiscard]] HashId learned(std::uint64_t route) const noexcept;
+    /// One bucket of the route whose own hash has not been seen yet, or null.
+    [[nodiscard]] Bucket* next_unknown(std::uint64_t route) const noexcept;
+
+    void rename(Bucket& bucket, HashId hash);
+    /// Everything in `from` counts in `to` from now on. `from` lives on while places point at it.
+    void merge(Bucket& from, Bucket& to);
+    static void move_lane(Lane& lane, Bucket& to) noexcept;
+
+    static Bucket& resolve(Bucket* bucket) noexcept {
+        while (bucket->merged_into != nullptr)
+            bucket = bucket->merged_into;
+        return *bucket;
+    }
+    void add_place(Bucket& bucket) noexcept {
+        ++bucket.places;
+        set_busy(bucket);
+    }
+    /// A place no longer points at this bucket.
+    void drop_place(Bucket* bucket) noexcept;
+
+    void set_busy(Bucket& bucket) noexcept;
+    /// The bucket has neither waiters nor places.
+    void set_idle(Bucket& bucket, Time now) noexcept;
+    /// Evicts a few buckets at the old end of the idle list: those idle since `before`, and any
+    /// while there are more than `most` of them. Nothing is evicted that could be lost.
+    std::size_t sweep(Time now, Time before, std::size_t most, std::size_t steps);
+    /// Evicts every bucket idle since `before`.
+    std::size_t collect(Time now, Time before);
+
+    [[nodiscard]] std::size_t bucket_count() const noexcept { return buckets_.size(); }
+    [[nodiscard]] std::size_t lane_count() const noexcept { return lanes_.size(); }
+    [[nodiscard]] std::size_t idle_count() const noexcept { return idle_count_; }
+
+    template <class Visitor>
+    void each_lane(Visitor visit) const {
+        for (Lane* lane : lanes_)
+            visit(*lane);
+    }
+
+private:
+    template <class Item, class Key>
+    struct KeyHash {
+        using is_transparent = void;
+        std::size_t operator()(const Key& key) const noexcept { return key.hash(); }
+        std::size_t operator()(const Item* item) const noexcept { return item->key.hash(); }
+    };
+    template <class Item, class Key>
+    struct KeyEqual {
+        using is_transparent = void;
+        static const Key& key(const Key& key) noexcept { return key; }
+        static const Key& key(const Item* item) noexcept { return item->key; }
+        template <class A, class B>
+        bool operator()(const A& a, const B& b) const noexcept {
+            return key(a) == key(b);
+        }
+    };
+    template <class Item, class Key>
+    using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
+    template <BucketHook Bucket::*Hook>
+    using BucketList =
+        boost::intrusive::list<Bucket, boost::intrusive::member_hook<Bucket, BucketHook, Hook>,
+                               boost::intrusive::constant_time_size<false>>;
+
+    struct RouteEntry {
+        HashId hash = 0;
+        BucketList<&Bucket::unknown_hook> unknown;
+    };
+
+    RouteEntry* entry(std::uint64_t route);
+    static bool evictable(Bucket& bucket, Time now) noexcept;
+    void evict(Bucket& bucket) noexcept;
+
+    Set<Lane, LaneKey> lanes_;
+    Set<Bucket, BucketKey> buckets_;
+    boost::unordered_flat_map<std::uint64_t, std::unique_ptr<RouteEntry>> routes_;
+    std::deque<std::string> hash_texts_; // a deque: the map's keys point into it
+    boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
+    BucketList<&Bucket::idle_hook> idle_; // longest idle first
+    std::size_t idle_count_ = 0;
+};
+
+inline Registry::~Registry() {
+    // Places may outlive this only as dead numbers; whoever owns both drops them first.
+    for (Lane* lane : lanes_)
+        delete lane;
+    for (Bucket* bucket : buckets_) {
+        bucket->lanes.clear();
+        delete bucket;
+    }
+}
+
+inline void Registry::reserve(std::size_t buckets) {
+    buckets_.reserve(buckets);
+    lanes_.reserve(buckets);
+}
+
+inline Lane* Registry::find_lane(const LaneKey& key) const noexcept {
+    const auto at = lanes_.find(key);
+    return at == lanes_.end() ? nullptr : *at;
+}
+
+inline Bucket* Registry::find_bucket(const BucketKey& key) const noexcept {
+    const auto at = buckets_.find(key);
+    return at == buckets_.end() ? nullptr : *at;
+}
+
+inline Registry::RouteEntry* Registry::entry(std::uint64_t route) {
+    const auto at = routes_.find(route);
+    if (at != routes_.end()) return at->second.get();
+    if (routes_.size() >= most_routes) return nullptr;
+    return routes_.emplace(route, std::make_unique<RouteEntry>()).first->second.get();
+}
+
+inline Bucket& Registry::bucket(const BucketKey& key) {
+    if (Bucket* known = find_bucket(key)) return *known;
+    auto made = std::make_unique<Bucket>();
+    made->key = key;
+    buckets_.insert(made.get());
+    if (!key.hash_known) {
+        if (RouteEntry* route = entry(key.name)) route->unknown.push_back(*made);
+    }
+    return *made.release();
+}
+
+inline Lane& Registry::lane(const LaneKey& key, bool exempt) {
+    if (Lane* known = find_lane(key)) return *known;
+    auto made = std::make_unique<Lane>();
+    made->key = key;
+    made->exempt = exempt;
+    const HashId hash = learned(key.route);
+    Bucket& drawn_on = bucket({hash != 0 ? hash : key.route, key.major, hash != 0});
+    lanes_.insert(made.get());
+    made->bucket = &drawn_on;
+    drawn_on.lanes.push_back(*made);
+    return *made.release();
+}
+
+inline HashId Registry::find_hash(std::string_view hash) const noexcept {
+    const auto at = hash_ids_.find(hash);
+    return at == hash_ids_.end() ? 0 : at->second;
+}
+
+inline HashId Registry::intern(std::string_view hash) {
+    if (hash.empty()) return 0;
+    if (const HashId known = find_hash(hash)) return known;
+    if (hash_texts_.size() >= most_hashes) return 0;
+    hash_texts_.emplace_back(hash);
+    const auto id = static_cast<HashId>(hash_texts_.size());
+    hash_ids_.emplace(hash_texts_.back(), id);
+    return id;
+}
+
+inline void Registry::learn(std::uint64_t route, HashId hash) {
+    if (RouteEntry* known = entry(route)) known->hash = hash;
+}
+
+inline HashId Registry::learned(std::uint64_t route) const noexcept {
+    const auto at = routes_.find(route);
+    return at == routes_.end() ? 0 : at->second->hash;
+}
+
+inline Bucket* Registry::next_unknown(std::uint64_t route) const noexcept {
+    const auto at = routes_.find(route);
+    if (at == routes_.end() || at->second->unknown.empty()) return nullptr;
+    return &at->second->unknown.front();
+}
+
+inline void Registry::rename(Bucket& bucket, HashId hash) {
+    buckets_.erase(&bucket);
+    bucket.unknown_hook.unlink();
+    bucket.key = {hash, bucket.key.major, true};
+    buckets_.insert(&bucket);
+}
+
+inline void Registry::merge(Bucket& from, Bucket& to) {
+    buckets_.erase(&from);
+    from.unknown_hook.unlink();
+    from.watch_hook.unlink();
+    set_busy(from);
+    set_busy(to);
+    to.absorb_places(from);
+    while (!from.lanes.empty())
+        move_lane(from.lanes.front(), to);
+    if (from.places == 0) {
+        delete &from;
+        return;
+    }
+    from.merged_into = &to;
+    ++to.places;
+}
+
+inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
+    Bucket& from = *lane.bucket;
+    from.lanes.erase(from.lanes.iterator_to(lane));
+    from.queued -= lane.queued;
+    lane.bucket = &to;
+    to.lanes.push_back(lane);
+    to.queued += lane.queued;
+}
+
+inline void Registry::drop_place(Bucket* bucket) noexcept {
+    while (--bucket->places == 0 && bucket->merged_into != nullptr) {
+        Bucket* to = bucket->merged_into;
+        delete bucket;
+        bucket = to;
+    }
+}
+
+inline void Registry::set_busy(Bucket& bucket) noexcept {
+    if (!bucket.idle_hook.is_linked()) return;
+    bucket.idle_hook.unlink();
+    --idle_count_;
+}
+
+inline void Registry::set_idle(Bucket& bucket, Time now) noexcept {
+    set_busy(bucket);
+    bucket.last_used = now;
+    idle_.push_back(bucket);
+    ++idle_count_;
+}
+
+inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
+    if (bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
+    if (bucket.window.deadline().value_or(Time::min()) > now) return false;
+    for (const Lane& lane : bucket.lanes) {
+        if (lane.in_use() || lane.blocked_until > now) return false;
+    }
+    return true;
+}
+
+inline void Registry::evict(Bucket& bucket) noexcept {
+    set_busy(bucket);
+    buckets_.erase(&bucket);
+    while (!bucket.lanes.empty()) {
+        Lane& lane = bucket.lanes.front();
+        bucket.lanes.pop_front();
+        lanes_.erase(&lane);
+        delete &lane;
+    }
+    delete &bucket;
+}
+
+inline std::size_t Registry::sweep(Time now, Time before, std::size_t most, std::size_t steps) {
+    std::size_t evicted = 0;
+    for (; steps > 0 && !idle_.empty(); --steps) {
+        Bucket& oldest = idle_.front();
+        if (oldest.last_used > before && idle_count_ <= most) break;
+        if (evictable(oldest, now)) {
+            evict(oldest);
+            ++evicted;
+        } else {
+            set_idle(oldest, now); // its window is still open: look again one idle time later
+        }
+    }
+    return evicted;
+}
+
+inline std::size_t Registry::collect(Time now, Time before) {
+    std::size_t evicted = 0;
+    for (auto at = idle_.begin(); at != idle_.end() && at->last_used <= before;) {
+        Bucket& bucket = *at++;
+        if (!evictable(bucket, now)) continue;
+        evict(bucket);
+        ++evicted;
+    }
+    return evicted;
+}
+
+} // namespace sluice::core
+
+#endif

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+//
+// The limiter without the waiting: who may go now, who waits until when, what an answer changes.
+// A deterministic state machine on (state, now, event). It is not thread-safe; it reads no clock,
+// arms no timer and calls nobody. The layer above
+//   - calls it with the present time,
+//   - completes the waiters that take_finished() hands out, in that order, and
+//   - calls advance() no later than next_wake().
+//
+// Invariant: a waiter always has a request in flight before it or a wake time strictly ahead.
+// Order: lanes are first come, first served; among the lanes of a bucket, and among buckets that
+// wait for the global limit only, the least arrival number goes first.
+#ifndef SLUICE_CORE_SCHEDULER_HPP
+#define SLUICE_CORE_SCHEDULER_HPP
+
+#include <sluice/core/answer.hpp>
+#include <sluice/core/bucket.hpp>
+#include <sluice/core/global_limit.hpp>
+#include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/lane.hpp>
+#include <sluice/core/latency.hpp>
+#include <sluice/core/probes.hpp>
+#include <sluice/core/registry.hpp>
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace sluice::core {
+
+struct Settings {
+    std::int64_t global_limit = 50; ///< Discord docs: 50 per second; 0: none
+    Duration global_period = std::chrono::seconds(1);
+    Duration longest_global_hold{0};    ///< 0: until the answer comes
+    std::int64_t headerless_width = 50; ///< in flight at once on a route that names no limits
+    Duration credit_cap = std::chrono::milliseconds(200);
+    Duration retry_margin{0}; ///< added to every wait that a 429 tells
+    Duration idle_time = std::chrono::minutes(5);
+    std::size_t most_idle = 100'000;
+};
+
+/// Counters since construction.
+struct Counters {
+    std::uint64_t granted = 0;
+    std::uint64_t answered = 0;
+    std::uint64_t lost = 0;
+    std::uint64_t cancelled = 0;
+    std::uint64_t refused_waits = 0; ///< waits that ended with a bound passed
+    std::uint64_t moved = 0;         ///< lanes moved to another bucket by a changed hash
+    std::uint64_t linked = 0;        ///< buckets found to be one counter and merged
+    std::uint64_t evicted = 0;
+    std::array<std::uint64_t, 9> by_kind{}; ///< answers, indexed by AnswerKind
+};
+
+class Scheduler {
+public:
+    explicit Scheduler(const Settings& settings);
+
+    [[nodiscard]] Registry& registry() noexcept { return registry_; }
+    [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
+    [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+    [[nodiscard]] const Latency& latency() const noexcept { return latency_; }
+    [[nodiscard]] const GlobalLimit& global() const noexcept { return global_; }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
+    [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+
+    void set_global(std::int64_t limit, Duration period, Time now);
+
+    /// Finds or makes a lane. Use it before anything else is called, or hold a place of it.
+    Lane& lane(const LaneKey& key, bool exempt, Time now) {
+        sync(now);
+        return registry_.lane(key, exempt);
+    }
+    /// A lane was looked up and not used.
+    void leave(Lane& lane, Time now) { rest(*lane.bucket, now); }
+
+    /// Takes a place if a request of this lane may go now and overtakes nobody.
+    bool try_admit(Lane& lane, Time now, Place& place);
+
+    /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
+    /// granted at once when that is possible; either way take_finished() hands it out.
+    void enqueue(Waiter& waiter, Lane& lane, Time now);
+    /// Takes a queued waiter out; nothing of it remains.
+    void withdraw(Waiter& waiter, Time now);
+    /// A granted waiter has run, or never will: others of its lane may be admitted directly again.
+    void delivered(Lane& lane) noexcept { --lane.granted; }
+
+    /// Applies an answer to the request of this place. `sent` is when it really left, for the round
+    /// trip. Afterwards the place is settled.
+    AnswerKind answer(Place& place, Answer answer, std::optional<Time> sent, Time now);
+    /// Applies an answer to a request that was made without a place.
+    AnswerKind answer_unplaced(Lane& lane, Answer answer, Time now);
+    /// Sent, and nobody will ever know more.
+    void lose(Place& place, Time now);
+    /// Never sent.
+    void cancel(Place& place, Time now);
+    /// The place's owner lets go of the lane. A taken place must be settled before.
+    void release(Place& place) noexcept;
+
+    /// Does all that is due at `now`.
+    void advance(Time now);
+    /// When advance() has something to do by itself, or `never`.
+    [[nodiscard]] Time next_wake() const noexcept;
+
+    /// Waiters that were granted or refused since the last call, in order. The caller owns them
+    /// now.
+    [[nodiscard]] WaiterList take_finished() noexcept {
+        WaiterList finished;
+        finished.swap(finished_);
+        return finished;
+    }
+
+    /// When one more request of this lane could go, behind all that are queued before `arrival`;
+    /// nothing while that hangs on an answer which is still under way.
+    [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
+                                              std::uint64_t arrival = UINT64_MAX);
+
+    std::size_t collect(Time now, Duration idle);
+
+    /// Takes every queued waiter out, in order of arrival within each lane, as refused.
+    std::size_t refuse_all(Time now);
+
+private:
+    /// Nothing that is due may be overtaken by what is called now.
+    void sync(Time now) {
+        if (next_wake() <= now) advance(now);
+    }
+    /// What a request may leave early and still arrive in time; see latency.hpp.
+    [[nodiscard]] Duration credit(Time now) const noexcept {
+        return now < credit_until_ ? credit_ : Duration(0);
+    }
+    void learn_credit(Time now) noexcept;
+    [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
+    [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now) noexcept;
+    [[nodiscard]] Time wake_time(Bucket& bucket, Time now);
+    void take(Lane& lane, Time now, Place& place);
+    void grant(Lane& lane, Time now);
+    void refuse(Waiter& waiter);
+    void unqueue(Waiter& waiter) noexcept;
+    void serve(Bucket& bucket, Time now);
+    void serve_global(Time now);
+    void rest(Bucket& bucket, Time now);
+    Bucket& uncount(Place& place, Time now);
+    void unpin(Place& place, Time now);
+    void free_probe(const Major& major, Time now);
+    void apply(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
+    void apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
+    void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
+    void refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer, Duration wait);
+    [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
+    Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);
+    Bucket& link(Bucket& unknown, HashId hash);
+    void link_some(std::uint64_t route, HashId hash, Time now);
+    void block_lane(Lane& lane, Time until);
+    void unschedule(Bucket& bucket) noexcept;
+
+    Settings settings_;
+    Registry registry_;
+    Probes probes_;
+    GlobalLimit global_;
+    Latency latency_;
+    IdleConnections connections_;
+    IndexedHeap<Bucket, Time, &Bucket::wake_position> wakes_;
+    IndexedHeap<Bucket, std::uint64_t, &Bucket::ready_position>
+        ready_; // only the global limit is missing
+    IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
+    WaiterList finished_;
+    Counters counters_;
+    Time blocked_until_ = Time::min(); // everything, exempt routes too
+    Time global_wake_ = never;
+    Duration credit_{0}; // of latency_, which costs a division to ask
+    Time credit_until_ = Time::min();
+    std::uint64_t arrivals_ = 0;
+    std::size_t queued_ = 0;
+    std::size_t in_flight_ = 0;
+};
+
+} // namespace sluice::core
+
+#include <sluice/core/detail/scheduler_admission.hpp>
+#include <sluice/core/detail/scheduler_answers.hpp>
+
+#endif

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT
+//
+// What a client can know of one counter at Discord: how many requests may go now, and when to look
+// again. Pure arithmetic on (state, now, answer); no clock, no waiting.
+//
+// It rests on three facts that hold for fixed windows, GCRA and sliding logs alike:
+//   1. at the time X-RateLimit-Reset names, the whole limit is back;
+//   2. `remaining` was exact when the server looked, and only our own requests have changed it
+//   since;
+//   3. the server looked after the request was sent and before its answer came.
+// From 3: the window ends, in client time, within [sent + A - unit, received + A + unit] for a
+// Reset-After of A. A request sent at received + A - (forward + backward delay) arrives after the
+// end; `credit` is the part of that round trip which is known to be safe (latency.hpp). It is taken
+// off when a decision is made, not when the answer came: by then the slower answers of the same
+// burst have told how steady the path is.
+//
+// Invariant: told < limit implies a deadline. So a queue in front of this window always has a
+// request in flight or a moment, strictly ahead, at which it is looked at again.
+#ifndef SLUICE_CORE_WINDOW_HPP
+#define SLUICE_CORE_WINDOW_HPP
+
+#include <sluice/core/drip.hpp>
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <cassert>
+#include <cstdint>
+#include <optional>
+
+namespace sluice::core {
+
+/// What one answer says of the counter it was decided on. Absent fields were absent or unusable.
+struct Observation {
+    Time sent{};     ///< when the ticket was issued
+    Time received{}; ///< when the answer was handed over
+    std::optional<std::int64_t> limit;
+    std::optional<std::int64_t> remaining;
+    std::optional<Duration> reset;       ///< server wall clock; orders windows, never timed against
+    std::optional<Duration> reset_after; ///< relative to the moment the server looked
+    Duration unit = std::chrono::milliseconds(1); ///< one unit of reset_after's last digit
+};
+
+class Window {
+public:
+    /// A bucket's period while no answer has named one.
+    static constexpr Duration default_period = std::chrono::seconds(1);
+    /// API nodes' clocks differ: two Resets closer than this name one window.
+    static constexpr Duration reset_tolerance = std::chrono::milliseconds(50);
+    /// Two Resets of one fixed window differ by rounding only; more means that the end moved.
+    static constexpr Duration reset_rounding = std::chrono::milliseconds(2);
+
+    /// Whether an answer with rate-limit headers has been seen.
+    [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
+    /// Whether any answer has been seen: until then one probe flies alone.
+    [[nodiscard]] bool answered() const noexcept { return answered_ || known(); }
+    [[nodiscard]] bool drips() const noexcept { return drip_.drips(); }
+    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
+    [[nodiscard]] std::int64_t told() const noexcept { return told_; }
+    [[nodiscard]] Duration period() const noexcept {
+        return period_ > Duration(0) ? period_ : default_period;
+    }
+    /// When the bucket is full again, seen from here without credit; nothing when nothing is known
+    /// to be spent.
+    [[nodiscard]] std::optional<Time> deadline() const noexcept {
+        return has_deadline_ ? std::optional(deadline_) : std::nullopt;
+    }
+    [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
+
+    /// Requests that may go at `now` when `out` places are taken. May be negative.
+    [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept;
+
+    /// The next moment after `now` at which available() can rise by itself, or `never`. It is the
+    /// solution of the comparison that available() makes, so waking then is neither early nor late.
+    [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) const noexcept;
+
+    /// When `ahead` further requests plus one could have gone, if every answer came at once;
+    /// nothing while that hangs on an answer which is still under way.
+    [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t ahead,
+                                              Duration credit) const noexcept;
+
+    /// A request was accepted and its answer carries at least one rate-limit header.
+    void accept(const Observation& seen, Duration credit) noexcept;
+
+    /// A request was refused because this counter is spent. `wait` is what the refusal told.
+    /// False: it speaks of a window that is over, so nothing but that request has to wait.
+    bool refuse(const Observation& seen, Duration wait, Duration credit) noexcept;
+
+    /// A request was accepted and its answer says nothing about limits.
+    void accept_silent(Time received, std::int64_t width, Duration credit) noexcept;
+
+    /// Refused without headers: one at a time from here on, doubling with each success.
+    void narrow() noexcept;
+
+    void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
+
+private:
+    enum class Era { old, same, moved, later };
+    struct Interval {
+        Time low;
+        Time high;
+    };
+
+    void roll(Time now, Duration credit) noexcept;
+    void start_afresh(std::int64_t limit, Time sent) noexcept;
+    [[nodiscard]] Era era_of(const Observation& seen, Interval end) const noexcept;
+    [[nodiscard]] Duration tolerance() const noexcept;
+    void adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept;
+    void merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
+               Duration credit) noexcept;
+    void move_deadline(const Observation& seen, Interval end, bool moved) noexcept;
+    void set_deadline(Time deadline) noexcept;
+    [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
+    void learn_period(Duration reset_after) noexcept;
+    void check() const noexcept { assert(!known() || told_ >= limit_ || has_deadline_); }
+
+    // told_: the least `remaining` of this window; while unknown, how many may be in flight.
+    std::int64_t told_ = 1;
+    std::int64_t limit_ = 0; // 0: unknown
+    Time deadline_{};        // without credit
+    Time latest_{};          // the greatest end that an answer of this window named
+    Time low_ = Time::min(); // the window's end lies in [low_, high_]
+    Time high_ = Time::max();
+    Duration reset_{0}; // the latest Reset of this window, server time
+    Time rolled_ = Time::min();
+    Time limit_sent_ = Time::min(); // when the request was sent whose answer set limit_
+    Time blocked_until_ = Time::min();
+    Duration period_{0};
+    DripDetector drip_;
+    bool has_deadline_ = false;
+    bool has_window_ = false;
+    bool has_reset_ = false;
+    bool answered_ = false;
+    bool counts_late_ = false; // the server reports before it counts: remaining is one too high
+};
+
+inline void Window::roll(Time now, Duration credit) noexcept {
+    if (!has_deadline_ || now < deadline_ - credit) return;
+    told_ = std::max<std::int64_t>(1, limit_);
+    has_deadline_ = false;
+    rolled_ = now;
+}
+
+inline std::int64_t Window::slots_missing(Time now, Duration credit) const noexcept {
+    const auto interval = std::max<std::int64_t>(1, drip_.interval().count());
+    const auto left = std::max<std::int64_t>(0, (deadline_ - credit - now).count());
+    return left / interval + (left % interval != 0 ? 1 : 0);
+}
+
+inline std::int64_t Window::available(Time now, std::int64_t out, Duration credit) noexcept {
+    if (now < blocked_until_) return 0;
+    roll(now, credit);
+    if (drip_.drips() && has_deadline_) return limit_ - slots_missing(now, credit) - out;
+    return told_ - out;
+}
+
+inline Time Window::next_change(Time now, std::int64_t out, Duration credit) const noexcept {
+    Time next = never;
+    const auto consider = [&](Time at) {
+        if (at > now) next = std::min(next, at);
+    };
+    consider(blocked_until_);
+    if (has_deadline_) {
+        const Time due = deadline_ - credit;
+        consider(due);
+        if (drip_.drips() && out < limit_) consider(due - (limit_ - 1 - out) * drip_.interval());
+    }
+    return next;
+}
+
+inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int64_t ahead,
+                                           Duration credit) const noexcept {
+    const Time start = std::max(now, blocked_until_);
+    const std::int64_t wanted = ahead + 1;
+    Window then = *this;
+    if (wanted <= then.available(start, out, credit)) return start;
+    if (!then.has_deadline_) {
+        // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
+        // wait for windows that have not begun yet.
+        if (!known() || wanted <= then.told_) return std::nullopt;
+        return start + ((wanted - 1) / limit_) * period();
+    }
+    if (drip_.drips()) {
+        const Time due = deadline_ - credit - (limit_ - out - wanted) * drip_.interval();
+        return std::max(start, due);
+    }
+    const std::int64_t behind = wanted - std::max<std::int64_t>(0, told_ - out);
+    return std::max(start, deadline_ - credit + ((behind - 1) / limit_) * period());
+}
+
+inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
+    limit_ = limit;
+    limit_sent_ = sent;
+    told_ = limit;
+    has_deadline_ = has_window_ = has_reset_ = false;
+    low_ = Time::min();
+    high_ = Time::max();
+    period_ = Duration(0);
+    drip_ = DripDetector();
+}
+
+inline Duration Window::tolerance() const noexcept {
+    const Duration half = drip_.interval() / 2;
+    return half > Duration(0) ? std::min(reset_tolerance, half) : reset_tolerance;
+}
+
+inline Window::Era Window::era_of(const Observation& seen, Interval end) const noexcept {
+    if (!has_window_) return Era::later;
+    Era era = Era::same;
+    if (end.low > high_) {
+        era = Era::later;
+    } else if (end.high < low_) {
+        era = Era::old;
+    } else if (seen.reset && has_reset_) {
+        if (*seen.reset > reset_ + tolerance()) era = Era::later;
+        if (*seen.reset < reset_ - tolerance()) era = Era::old;
+    }
+    // Sent after the last roll, so decided in this window, however far behind the node's clock is.
+    if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) return Era::same;
+    // No window ends before low_: a later Reset that early is this window with its end moved.
+    if (era == Era::later && !drip_.drips() && seen.received < low_) return Era::moved;
+    return era;
+}
+
+inline void Window::set_deadline(Time deadline) noexcept {
+    deadline_ = deadline;
+    has_deadline_ = true;
+}
+
+inline void Window::adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept {
+    told_ = remaining;
+    const bool keep_later = drip_.drips() && has_deadline_ && deadline_ > end.high;
+    if (!keep_later) set_deadline(end.high);
+    latest_ = deadline_;
+    low_ = end.low;
+    high_ = end.high;
+    has_window_ = true;
+    has_reset_ = seen.reset.has_value();
+    reset_ = seen.reset.value_or(Duration(0));
+}
+
+/// Several answers of one window give several deadlines. Each is safe, so the least is taken,
+/// unless the window's end itself has risen in between.
+inline void Window::move_deadline(const Observation& seen, Interval end, bool moved) noexcept {
+    if (!has_deadline_) return set_deadline(end.high);
+    const Duration rise = seen.reset && has_reset_ ? *seen.reset - reset_ : Duration(0);
+    // Intervals of one fixed window meet; an end before the window's shows that the end has risen,
+    // though not yet that it drips.
+    if (moved || end.high < low_ || rise > reset_rounding) {
+        deadline_ = std::max(deadline_, end.high);
+    } else if (rise > Duration(0)) {
+        // A sliding log's end, or a rounding: what it rose by is late enough in both cases.
+        const Time shifted = deadline_ + rise + std::chrono::milliseconds(1);
+        deadline_ = std::min(shifted, std::max(deadline_, end.high));
+    } else {
+        deadline_ = std::min(deadline_, end.high);
+    }
+}
+
+inline void Window::merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
+                          Duration credit) noexcept {
+    // After the roll an answer of that window counts only if its own end is still ahead: then the
+    // roll was early and is taken back.
+    if (has_deadline_ || end.high - credit > seen.received) {
+        told_ = std::min(told_, remaining);
+        move_deadline(seen, end, moved);
+        latest_ = std::max(latest_, end.high);
+        if (drip_.drips()) deadline_ = latest_;
+    }
+    if (seen.reset) {
+        reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
+        has_reset_ = true;
+    }
+    low_ = std::max(low_, end.low);
+    high_ = std::max(low_, moved ? end.high : std::min(high_, end.high));
+}
+
+inline void Window::learn_period(Duration reset_after) noexcept {
+    period_ = std::max(period_, drip_.drips() ? limit_ * drip_.interval() : reset_after);
+}
+
+inline void Window::accept(const Observation& seen, Duration credit) noexcept {
+    answered_ = true;
+    if (seen.limit && *seen.limit > 0 && *seen.limit != limit_ &&
+        (!known() || seen.sent >= limit_sent_)) {
+        start_afresh(*seen.limit, seen.sent);
+    }
+    if (!known()) {
+        // Numbers without a limit: the least that they can mean.
+        if (!seen.remaining && !seen.reset_after) return;
+        start_afresh(std::max<std::int64_t>(1, seen.remaining.value_or(0) + 1), seen.sent);
+    }
+    if (seen.remaining && *seen.remaining >= limit_) counts_late_ = true;
+    std::int64_t remaining = told_ - 1; // a success without the number has spent one all the same
+    if (seen.remaining) remaining = std::min(*seen.remaining, limit_) - (counts_late_ ? 1 : 0);
+    remaining = std::clamp<std::int64_t>(remaining, 0, limit_);
+
+    if (!seen.reset_after) {
+        // No end is named: what is spent is back after one period at the latest.
+        roll(seen.received, credit);
+        told_ = std::min(told_, remaining);
+        if (!has_deadline_) set_deadline(seen.received + period());
+        check();
+        return;
+    }
+    const Duration after = *seen.reset_after;
+    if (seen.remaining) {
+        drip_.observe({seen.sent, seen.received, after, remaining}, limit_ - remaining, seen.unit);
+    }
+    const Interval end{seen.sent + after - seen.unit, seen.received + after + seen.unit};
+    const Era era = era_of(seen, end);
+    if (era == Era::later) adopt(seen, end, remaining);
+    if (era == Era::same || era == Era::moved) {
+        merge(seen, end, remaining, era == Era::moved, credit);
+    }
+    learn_period(after);
+    check();
+}
+
+inline bool Window::refuse(const Observation& seen, Duration wait, Duration credit) noexcept {
+    answered_ = true;
+    const Duration after = std::max(wait, seen.reset_after.value_or(Duration(0)));
+    const Time until = seen.received + wait + seen.unit;
+    const Time end = seen.received + after + seen.unit;
+    if (has_window_ && end < low_) return false;
+    block_until(until);
+    learn_period(after);
+    if (known()) {
+        roll(seen.received, credit);
+        told_ = 0;
+        set_deadline(has_deadline_ ? std::max(deadline_, end) : end);
+        low_ = std::max(low_, seen.sent + wait - seen.unit);
+        high_ = std::max(high_, end);
+        has_window_ = true;
+    }
+    check();
+    return true;
+}
+
+inline void Window::accept_silent(Time received, std::int64_t width, Duration credit) noexcept {
+    if (!known()) {
+        told_ = answered_ ? std::min(told_ * 2, width) : width;
+        answered_ = true;
+        return;
+    }
+    roll(received, credit);
+    told_ = std::max<std::int64_t>(0, told_ - 1);
+    if (!has_deadline_) set_deadline(received + period());
+    check();
+}
+
+inline void Window::narrow() noexcept {
+    if (!known()) {
+        told_ = 1;
+        answered_ = true;
+    }
+}
+
+} // namespace sluice::core
+
+#endif
