@@ -13,6 +13,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -70,12 +71,15 @@ struct Lane
     std::uint32_t bounded = 0;    ///< how many of them have a bound
     std::uint32_t granted = 0; ///< waiters granted that have not run yet: nobody may overtake them
     std::uint32_t in_flight = 0; ///< requests sent from here and not yet answered
-    std::uint32_t holders = 0;   ///< places, settled ones too, that point here
-    std::uint8_t strikes = 0;    ///< refusals in a row that told no time to wait
-    bool exempt = false;         ///< from the global limit
+    /// Places, settled ones too, that point here. Their owners let go without a lock, which is why
+    /// it is atomic; it only grows under the lock of whoever owns the lane.
+    std::atomic<std::uint32_t> holders = 0;
+    std::uint8_t strikes = 0; ///< refusals in a row that told no time to wait
+    bool exempt = false;      ///< from the global limit
+    bool idempotent = false;  ///< GET, PUT, DELETE: may be repeated when nobody knows its fate
 
     [[nodiscard]] bool in_use() const noexcept {
-        return queued != 0 || granted != 0 || holders != 0;
+        return queued != 0 || granted != 0 || holders.load(std::memory_order_acquire) != 0;
     }
 };
 

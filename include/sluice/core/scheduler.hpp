@@ -55,6 +55,14 @@ struct Counters {
     std::array<std::uint64_t, 9> by_kind{}; ///< answers, indexed by AnswerKind
 };
 
+/// A bucket as it stands at one moment.
+struct BucketState {
+    std::optional<std::int64_t> limit;
+    std::optional<std::int64_t> remaining;
+    std::optional<Duration> reset_after;
+    std::int64_t out = 0;
+};
+
 class Scheduler {
 public:
     explicit Scheduler(const Settings& settings);
@@ -72,7 +80,11 @@ public:
     /// Finds or makes a lane. Use it before anything else is called, or hold a place of it.
     Lane& lane(const LaneKey& key, bool exempt, Time now) {
         sync(now);
-        return registry_.lane(key, exempt);
+        Lane& found = registry_.lane(key, exempt);
+        // An interaction's token does not always show that it is one; who knows it, knows it for
+        // all.
+        if (exempt) found.exempt = true;
+        return found;
     }
     /// A lane was looked up and not used.
     void leave(Lane& lane, Time now) { rest(*lane.bucket, now); }
@@ -98,7 +110,8 @@ public:
     /// Never sent.
     void cancel(Place& place, Time now);
     /// The place's owner lets go of the lane. A taken place must be settled before.
-    void release(Place& place) noexcept;
+    /// Needs no lock.
+    static void release(Place& place) noexcept;
 
     /// Does all that is due at `now`.
     void advance(Time now);
@@ -117,6 +130,8 @@ public:
     /// nothing while that hangs on an answer which is still under way.
     [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
                                               std::uint64_t arrival = UINT64_MAX);
+
+    [[nodiscard]] BucketState describe(Bucket& bucket, Time now);
 
     std::size_t collect(Time now, Duration idle);
 

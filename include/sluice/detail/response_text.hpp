@@ -8,6 +8,8 @@
 #ifndef SLUICE_DETAIL_RESPONSE_TEXT_HPP
 #define SLUICE_DETAIL_RESPONSE_TEXT_HPP
 
+#include <sluice/detail/ascii.hpp>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -67,10 +69,6 @@ template <std::size_t N>
 template <std::size_t N>
 [[nodiscard]] bool starts_with_letters(std::string_view text, const char (&lower)[N]) noexcept {
     return text.size() >= N - 1 && same_letters_at<N - 1>(text.data(), lower);
-}
-
-[[nodiscard]] constexpr bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
 }
 
 /// `1*DIGIT`, at most 2^31 - 1: products of two counts stay within 64 bits.

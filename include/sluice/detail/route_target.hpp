@@ -12,6 +12,7 @@
 #ifndef SLUICE_DETAIL_ROUTE_TARGET_HPP
 #define SLUICE_DETAIL_ROUTE_TARGET_HPP
 
+#include <sluice/detail/ascii.hpp>
 #include <sluice/detail/route_segment.hpp>
 #include <sluice/detail/route_template.hpp>
 
@@ -23,9 +24,6 @@
 
 namespace sluice::detail {
 
-[[nodiscard]] constexpr bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
 [[nodiscard]] constexpr bool is_lower(char c) noexcept {
     return c >= 'a' && c <= 'z';
 }

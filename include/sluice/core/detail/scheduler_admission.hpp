@@ -48,7 +48,7 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
     if (place.lane == nullptr) {
         place.lane = &lane;
-        ++lane.holders;
+        lane.holders.fetch_add(1, std::memory_order_relaxed);
     }
     if (place.arrival == 0) place.arrival = ++arrivals_;
     place.bucket = &bucket;
@@ -81,7 +81,7 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
     Place& place = waiter.place;
     if (place.lane == nullptr) {
         place.lane = &lane;
-        ++lane.holders;
+        lane.holders.fetch_add(1, std::memory_order_relaxed);
     }
     if (place.arrival == 0) place.arrival = ++arrivals_;
     auto at = lane.waiting.end();
@@ -258,6 +258,19 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     const std::int64_t others = static_cast<std::int64_t>(ready_.size());
     const std::int64_t before = ready_.contains(bucket) ? ahead + others - 1 : others;
     return std::max(*at, global_.predict(now, before));
+}
+
+inline BucketState Scheduler::describe(Bucket& bucket, Time now) {
+    BucketState state;
+    state.out = bucket.out(now);
+    if (!bucket.window.known()) return state;
+    const std::int64_t left = bucket.window.available(now, state.out, credit(now));
+    state.limit = bucket.window.limit();
+    state.remaining = std::max<std::int64_t>(0, left);
+    const auto deadline = bucket.window.deadline();
+    state.reset_after =
+        deadline ? std::max(Duration(0), *deadline - credit(now) - now) : Duration(0);
+    return state;
 }
 
 inline void Scheduler::unschedule(Bucket& bucket) noexcept {

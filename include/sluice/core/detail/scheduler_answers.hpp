@@ -71,9 +71,9 @@ inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer answer, Time now
     sync(now);
     const AnswerKind kind = classify(answer);
     answer.seen.sent = answer.seen.received = now;
-    ++lane.holders; // so that nothing below evicts it
+    lane.holders.fetch_add(1, std::memory_order_relaxed); // so that nothing below evicts it
     apply(lane, *lane.bucket, answer, kind, now);
-    --lane.holders;
+    lane.holders.fetch_sub(1, std::memory_order_release);
     serve_global(now);
     rest(*lane.bucket, now);
     return kind;
@@ -97,7 +97,8 @@ inline void Scheduler::cancel(Place& place, Time now) {
 }
 
 inline void Scheduler::release(Place& place) noexcept {
-    if (place.lane != nullptr) --place.lane->holders;
+    if (place.lane == nullptr) return;
+    place.lane->holders.fetch_sub(1, std::memory_order_release);
     place.lane = nullptr;
 }
 

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+//
+// A handle on the bucket that a route draws on. Its calls equal the limiter's calls for that route,
+// follow every renaming and moving, and survive the bucket's eviction and the limiter's end (after
+// which acquires fail with errc::closed).
+//
+//     sluice::Bucket bucket = limiter.bucket(create_message(channel_id));
+//     sluice::Ticket ticket = co_await bucket.acquire();
+#ifndef SLUICE_BUCKET_HPP
+#define SLUICE_BUCKET_HPP
+
+#include <sluice/detail/issuer.hpp>
+#include <sluice/options.hpp>
+#include <sluice/response.hpp>
+#include <sluice/route.hpp>
+#include <sluice/ticket.hpp>
+
+#include <boost/asio/awaitable.hpp>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace sluice {
+
+/// Copyable; copies are the same handle. May be used from any thread.
+class Bucket {
+public:
+    /// Tickets of one bucket are handed out first come, first served. See BucketManager::acquire.
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(AcquireOptions options = {}) const {
+        return detail::acquire(issuer_, route_, options);
+    }
+    template <class CompletionToken>
+    auto async_acquire(const AcquireOptions& options, CompletionToken&& token) const {
+        return detail::async_acquire(issuer_, route_, options,
+                                     std::forward<CompletionToken>(token));
+    }
+    template <class CompletionToken>
+    auto async_acquire(CompletionToken&& token) const {
+        return async_acquire(AcquireOptions(), std::forward<CompletionToken>(token));
+    }
+    [[nodiscard]] std::optional<Ticket> try_acquire() const {
+        core::Place place;
+        if (!issuer_->try_take(route_, place)) return std::nullopt;
+        return detail::TicketAccess::make(issuer_, place);
+    }
+
+    /// An answer to a request of this bucket that was made without a ticket.
+    Verdict update(const Response& answer) const { return issuer_->update(route_, answer); }
+
+    /// Nothing if no request of this route has been seen, or it has been evicted.
+    [[nodiscard]] std::optional<BucketInfo> info() const { return issuer_->find(route_); }
+
+    [[nodiscard]] const Route& route() const noexcept { return route_; }
+
+private:
+    template <class, class>
+    friend class BasicBucketManager;
+    Bucket(std::shared_ptr<detail::Issuer> issuer, const Route& route)
+        : issuer_(std::move(issuer)), route_(route) {}
+
+    std::shared_ptr<detail::Issuer> issuer_;
+    Route route_;
+};
+
+} // namespace sluice
+
+#endif

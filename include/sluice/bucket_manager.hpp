@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+//
+// The limiter of one bot token. It maps route templates to bucket hashes, and hashes plus major
+// parameters to buckets; each bucket hands out tickets first come, first served.
+//
+//     sluice::BucketManager limiter{executor};
+//     sluice::Ticket ticket = co_await limiter.acquire(create_message(channel_id));
+//     ticket.update(sluice::Response::parse(status, headers, body));
+//
+// Discord docs, "Rate Limits": limits belong to an individual, taken from the authentication, so
+// make one manager for each token and let everything that uses the token share it.
+#ifndef SLUICE_BUCKET_MANAGER_HPP
+#define SLUICE_BUCKET_MANAGER_HPP
+
+#include <sluice/bucket.hpp>
+#include <sluice/detail/acquire.hpp>
+#include <sluice/detail/engine.hpp>
+#include <sluice/error.hpp>
+#include <sluice/options.hpp>
+#include <sluice/response.hpp>
+#include <sluice/route.hpp>
+#include <sluice/ticket.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace sluice {
+
+/// *Threads*: every member but construction and destruction may be called from any thread. The
+/// manager is neither copied nor moved.
+/// *End*: destroying it ends waiters with errc::closed. Tickets may outlive it and may still be
+/// settled; it and they may outlive the execution context, in any order.
+/// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
+template <class Clock, class Mutex = std::mutex>
+class BasicBucketManager {
+public:
+    explicit BasicBucketManager(boost::asio::any_io_executor executor, const Options& options = {},
+                                Clock clock = Clock())
+        : engine_(std::make_shared<Engine>(std::move(executor), options, std::move(clock))) {
+        engine_->attach();
+    }
+    template <class Context>
+    requires std::derived_from<Context, boost::asio::execution_context>
+    explicit BasicBucketManager(Context& context, const Options& options = {},
+                                Clock clock = Clock())
+        : BasicBucketManager(context.get_executor(), options, std::move(clock)) {}
+    BasicBucketManager(const BasicBucketManager&) = delete;
+    BasicBucketManager& operator=(const BasicBucketManager&) = delete;
+    ~BasicBucketManager() { engine_->close(); }
+
+    /// A ticket for one request of the route, as soon as it may go. Does not suspend when that is
+    /// now and nobody is overtaken. The place in the queue is taken when it is first awaited.
+    /// *Errors*: throws sluice::Error with the codes of async_acquire.
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(Route route, AcquireOptions options = {}) {
+        return detail::acquire(engine_, route, options);
+    }
+
+    /// Completes when one request of the route may go.
+    /// *Completion signature*: void(boost::system::error_code, Ticket); on an error the ticket is
+    /// empty and its refusal() says what is known.
+    /// *Errors*: errc::closed; errc::wait_too_long at once when the wait is known to be longer than
+    /// max_wait, later when it has become so; errc::invalid_route for a route made from bad
+    /// arguments; asio::error::operation_aborted.
+    /// *Cancellation*: terminal, partial and total; a cancelled request leaves no gap, also between
+    /// the grant and the completion.
+    /// *Ordering*: requests of one lane (route, major parameter, sublimit) complete in the order in
+    /// which they were made, but for retries, which go first; among the lanes of one bucket, and
+    /// among buckets that wait for the global limit only, the earliest goes first. Order means the
+    /// order in which completions are posted.
+    /// *Executor*: completes on the handler's associated executor, else the manager's; never inside
+    /// this call.
+    template <class CompletionToken>
+    auto async_acquire(Route route, AcquireOptions options, CompletionToken&& token) {
+        return detail::async_acquire(engine_, route, options, std::forward<CompletionToken>(token));
+    }
+    template <class CompletionToken>
+    auto async_acquire(Route route, CompletionToken&& token) {
+        return async_acquire(route, AcquireOptions(), std::forward<CompletionToken>(token));
+    }
+
+    /// A ticket if one can be had now and nobody is overtaken. Never waits, never throws for
+    /// limits.
+    [[nodiscard]] std::optional<Ticket> try_acquire(Route route) {
+        core::Place place;
+        if (!engine_->try_take(route, place)) return std::nullopt;
+        return detail::TicketAccess::make(engine_, place);
+    }
+
+    /// A handle on the bucket that the route draws on.
+    [[nodiscard]] Bucket bucket(Route route) const { return Bucket(engine_, route); }
+
+    /// An answer to a request that was made without a ticket.
+    Verdict update(Route route, const Response& answer) { return engine_->update(route, answer); }
+
+    /// Until a ticket could be had, behind all that are queued; 0: now. Nothing while that hangs on
+    /// an answer which is still under way.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> timeout_for(Route route) {
+        return engine_->timeout_for(route);
+    }
+
+    /// The bucket of the route; nothing if it has never been used or has been forgotten.
+    [[nodiscard]] std::optional<BucketInfo> find(Route route) { return engine_->find(route); }
+
+    /// Forgets buckets that have been idle this long and hold nothing that could be lost. Returns
+    /// how many. Cost: one step for each idle bucket.
+    std::size_t collect(std::chrono::nanoseconds idle) { return engine_->collect(idle); }
+
+    /// Ends all waiters with asio::error::operation_aborted. Returns how many.
+    std::size_t cancel_all() { return engine_->cancel_all(); }
+
+    /// Ends waiters and later calls with errc::closed.
+    void close() { engine_->close(); }
+
+    [[nodiscard]] Stats stats() const { return engine_->stats(); }
+
+    /// Takes effect at once; requests already sent keep counting.
+    void set_global(const GlobalLimit& global) { engine_->set_global(global); }
+
+    [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
+
+private:
+    using Engine = detail::Engine<Clock, Mutex>;
+    std::shared_ptr<Engine> engine_;
+};
+
+using BucketManager = BasicBucketManager<std::chrono::steady_clock>;
+
+/// What client code may rely on whether its limiter works alone or shares its state with other
+/// processes.
+template <class T>
+concept Limiter = requires(T limiter, Route route, AcquireOptions options, Response answer) {
+    { limiter.acquire(route) } -> std::same_as<boost::asio::awaitable<Ticket>>;
+    { limiter.acquire(route, options) } -> std::same_as<boost::asio::awaitable<Ticket>>;
+    { limiter.bucket(route) } -> std::same_as<Bucket>;
+    { limiter.update(route, answer) } -> std::same_as<Verdict>;
+    { limiter.cancel_all() } -> std::same_as<std::size_t>;
+    { limiter.stats() } -> std::same_as<Stats>;
+    limiter.set_global(GlobalLimit());
+    limiter.close();
+};
+
+static_assert(Limiter<BucketManager>);
+
+} // namespace sluice
+
+#endif

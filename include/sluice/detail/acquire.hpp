@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+//
+// The asynchronous operations that hand out tickets: one initiating function for all tokens, and
+// the coroutine that does not suspend when a ticket can be had now. Included by ticket.hpp only.
+#ifndef SLUICE_DETAIL_ACQUIRE_HPP
+#define SLUICE_DETAIL_ACQUIRE_HPP
+
+#include <sluice/ticket.hpp>
+
+#include <boost/asio/append.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/post.hpp>
+
+namespace sluice::detail {
+
+/// Makes and takes apart tickets on behalf of the limiter.
+struct TicketAccess {
+    static Ticket make(std::shared_ptr<Issuer> issuer, const core::Place& place) {
+        Ticket ticket;
+        ticket.issuer_ = std::move(issuer);
+        ticket.place_ = place;
+        return ticket;
+    }
+    static core::Place& place(Ticket& ticket) noexcept { return ticket.place_; }
+    static void refuse(Ticket& ticket, std::unique_ptr<Refusal> refusal) noexcept {
+        ticket.refusal_ = std::move(refusal);
+    }
+    static const std::shared_ptr<Issuer>& issuer(Ticket& ticket) noexcept { return ticket.issuer_; }
+    /// Settles the ticket if need be; what is returned holds the lane once more.
+    static core::Place again(Ticket& ticket) {
+        if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
+        ticket.sent_.reset();
+        ticket.refusal_.reset();
+        core::Place place;
+        place.arrival = ticket.place_.arrival;
+        place.lane = ticket.place_.lane;
+        place.lane->holders.fetch_add(1, std::memory_order_relaxed);
+        return place;
+    }
+};
+
+struct DeliverTicket {
+    template <class Handler>
+    void operator()(Handler handler, const std::shared_ptr<Issuer>& issuer,
+                    boost::system::error_code code, core::Place place,
+                    std::unique_ptr<Refusal> refusal) const {
+        Ticket ticket;
+        if (code) {
+            core::Scheduler::release(place);
+            TicketAccess::refuse(ticket, std::move(refusal));
+        } else {
+            ticket = TicketAccess::make(issuer, place);
+        }
+        std::move(handler)(code, std::move(ticket));
+    }
+};
+
+/// Puts the new place into the ticket that asked for it again.
+struct DeliverAgain {
+    Ticket* ticket;
+
+    template <class Handler>
+    void operator()(Handler handler, const std::shared_ptr<Issuer>&, boost::system::error_code code,
+                    core::Place place, std::unique_ptr<Refusal> refusal) const {
+        if (code) {
+            core::Scheduler::release(place); // the ticket has kept its own hold on the lane
+            TicketAccess::refuse(*ticket, std::move(refusal));
+        } else {
+            core::Scheduler::release(TicketAccess::place(*ticket));
+            TicketAccess::place(*ticket) = place;
+        }
+        std::move(handler)(code);
+    }
+};
+
+/// A function object, so that what async_initiate stores has a name and no captures by reference.
+struct StartWait {
+    template <class Handler, class Deliver>
+    void operator()(Handler&& handler, Deliver deliver, std::shared_ptr<Issuer> issuer,
+                    const WaitRequest& request, const core::Place& place) const {
+        using Operation = HandlerOperation<std::decay_t<Handler>, Deliver>;
+        Issuer& starter = *issuer;
+        Operation& operation =
+            Operation::make(std::move(issuer), std::forward<Handler>(handler), std::move(deliver));
+        operation.place = place;
+        operation.connect_cancellation();
+        starter.start(operation, request);
+    }
+};
+
+/// A lost place, and the same lane and arrival number again, when the operation is really begun.
+struct StartAgain {
+    template <class Handler>
+    void operator()(Handler&& handler, Ticket* ticket) const {
+        const std::shared_ptr<Issuer>& issuer = TicketAccess::issuer(*ticket);
+        if (issuer == nullptr) {
+            const boost::system::error_code closed = errc::closed;
+            const auto executor = boost::asio::get_associated_executor(handler);
+            boost::asio::post(executor,
+                              boost::asio::append(std::forward<Handler>(handler), closed));
+            return;
+        }
+        StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket}, issuer, WaitRequest(),
+                    TicketAccess::again(*ticket));
+    }
+};
+
+template <class CompletionToken>
+auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
+                   const AcquireOptions& options, CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
+        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options},
+        core::Place());
+}
+
+/// `From` is the limiter itself where its type is known, so that the way without waiting costs no
+/// virtual call.
+template <class From>
+boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route,
+                                       AcquireOptions options) {
+    core::Place place;
+    if (issuer->try_take(route, place)) co_return TicketAccess::make(std::move(issuer), place);
+    auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
+                                                 boost::asio::as_tuple(boost::asio::use_awaitable));
+    if (code) throw Error(code, ticket.refusal());
+    co_return std::move(ticket);
+}
+
+} // namespace sluice::detail
+
+namespace sluice {
+
+template <class CompletionToken>
+auto Ticket::async_reacquire(CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
+        detail::StartAgain(), token, this);
+}
+
+inline boost::asio::awaitable<void> Ticket::reacquire() {
+    auto [code] = co_await async_reacquire(boost::asio::as_tuple(boost::asio::use_awaitable));
+    if (code) throw Error(code, refusal());
+}
+
+} // namespace sluice
+
+#endif

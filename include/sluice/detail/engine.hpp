@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: MIT
+//
+// The shared state behind a limiter, its tickets and its waiters: a core::Scheduler under one lock,
+// with a clock and one alarm. It performs what the scheduler decides and decides nothing itself.
+//
+// Rules: no handler, no posting and no freeing of a waiter happens under the lock; finished waiters
+// are posted in the order in which they finished, by one thread at a time.
+#ifndef SLUICE_DETAIL_ENGINE_HPP
+#define SLUICE_DETAIL_ENGINE_HPP
+
+#include <sluice/core/scheduler.hpp>
+#include <sluice/core/time.hpp>
+#include <sluice/detail/alarm.hpp>
+#include <sluice/detail/answer_of.hpp>
+#include <sluice/detail/context_service.hpp>
+#include <sluice/detail/issuer.hpp>
+#include <sluice/detail/wait_operation.hpp>
+#include <sluice/error.hpp>
+#include <sluice/options.hpp>
+#include <sluice/response.hpp>
+#include <sluice/route.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace sluice {
+
+/// What a limiter has done since it was made, and what it holds now.
+struct Stats {
+    core::Counters counters = {};
+    std::size_t queued = 0;    ///< requests waiting for a ticket
+    std::size_t in_flight = 0; ///< tickets out
+    std::size_t buckets = 0;
+    std::size_t lanes = 0;
+};
+
+namespace detail {
+
+template <class Clock, class Mutex>
+class Engine final : public Issuer, public std::enable_shared_from_this<Engine<Clock, Mutex>> {
+public:
+    Engine(boost::asio::any_io_executor executor, const Options& options, Clock clock)
+        : executor_(std::move(executor)),
+          context_(context_of(executor_)),
+          clock_(std::move(clock)),
+          options_(options),
+          scheduler_(settings_of(options)),
+          alarm_(clock_, executor_) {
+        if (options.expected_buckets != 0) {
+            scheduler_.registry().reserve(options.expected_buckets);
+        }
+    }
+    void attach() { ContextService::watch(context_, this->shared_from_this()); }
+
+    boost::asio::any_io_executor executor() const override { return executor_; }
+    core::Time now() override {
+        return core::Time(
+            std::chrono::duration_cast<core::Duration>(clock_.now().time_since_epoch()));
+    }
+
+    bool try_take(const Route& route, core::Place& place) override;
+    void start(WaitOperation& operation, const WaitRequest& request) override;
+    void abort(WaitOperation& operation) override;
+    bool deliver(WaitOperation& operation) override;
+    void shut_down(boost::asio::execution_context& context) override;
+    Verdict update(core::Place& place, const Response& answer,
+                   std::optional<core::Time> sent) override;
+    Verdict update(const Route& route, const Response& answer) override;
+    void lose(core::Place& place) override;
+    void cancel(core::Place& place) override;
+    std::optional<BucketInfo> find(const Route& route) override;
+    std::optional<std::chrono::nanoseconds> timeout_for(const Route& route) override;
+
+    std::size_t collect(std::chrono::nanoseconds idle);
+    std::size_t cancel_all();
+    void close();
+    Stats stats();
+    void set_global(const GlobalLimit& global);
+
+private:
+    /// Holds the lock, and on the way out arms the alarm and posts what has finished.
+    class Session;
+
+    static core::Settings settings_of(const Options& options);
+    static core::LaneKey key_of(const Route& route) {
+        return {route.id(), route.major(), route.tag()};
+    }
+    core::Lane& lane_of(const Route& route, core::Time now);
+    Verdict verdict_of(core::AnswerKind kind, core::Lane& lane, int status, core::Time now,
+                       std::uint64_t arrival);
+    Refusal refusal_of(const core::Lane& lane, std::optional<std::chrono::nanoseconds> wait) const;
+    void claim(WaitOperation& operation, boost::system::error_code code);
+    void enqueue(WaitOperation& operation, core::Lane& lane,
+                 std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
+    void sort_out_finished(core::Time now);
+    void arm(core::Time now);
+    void ring();
+    std::size_t end_all(boost::system::error_code code, bool close);
+
+    boost::asio::any_io_executor executor_;
+    boost::asio::execution_context& context_;
+    [[no_unique_address]] Clock clock_;
+    Options options_;
+    Mutex mutex_;
+    core::Scheduler scheduler_;
+    typename AlarmOf<Clock>::type alarm_;
+    core::Time armed_ = core::never;
+    core::WaiterList outbox_; // claimed, not yet posted
+    bool posting_ = false;    // some thread is emptying the outbox
+    bool closed_ = false;
+};
+
+template <class Clock, class Mutex>
+class Engine<Clock, Mutex>::Session {
+public:
+    explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_), now_(engine.now()) {}
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    ~Session() {
+        engine_.sort_out_finished(now_);
+        engine_.arm(now_);
+        if (engine_.posting_ || engine_.outbox_.empty()) return;
+        engine_.posting_ = true;
+        while (!engine_.outbox_.empty()) {
+            core::WaiterList batch;
+            batch.swap(engine_.outbox_);
+            lock_.unlock();
+            while (!batch.empty()) {
+                auto& operation = static_cast<WaitOperation&>(batch.front());
+                batch.pop_front();
+                operation.post();
+            }
+            lock_.lock();
+        }
+        engine_.posting_ = false;
+    }
+
+    [[nodiscard]] core::Time now() const noexcept { return now_; }
+
+private:
+    Engine& engine_;
+    std::unique_lock<Mutex> lock_;
+    core::Time now_;
+};
+
+template <class Clock, class Mutex>
+core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
+    core::Settings settings;
+    settings.global_limit = options.global.limit;
+    settings.global_period = options.global.period;
+    settings.longest_global_hold = options.longest_global_hold.value_or(core::Duration(0));
+    settings.headerless_width = std::max<std::int64_t>(1, options.headerless_width);
+    settings.credit_cap = std::max(core::Duration(0), options.max_credit);
+    settings.retry_margin = std::max(core::Duration(0), options.retry_margin);
+    settings.idle_time = options.idle_time;
+    settings.most_idle = options.max_idle_buckets;
+    return settings;
+}
+
+template <class Clock, class Mutex>
+core::Lane& Engine<Clock, Mutex>::lane_of(const Route& route, core::Time now) {
+    core::Lane& lane = scheduler_.lane(key_of(route), route.exempt_from_global(), now);
+    const auto method = route.method();
+    lane.idempotent = method == "GET" || method == "PUT" || method == "DELETE";
+    return lane;
+}
+
+template <class Clock, class Mutex>
+bool Engine<Clock, Mutex>::try_take(const Route& route, core::Place& place) {
+    if (!route.valid()) return false;
+    const Session session(*this);
+    if (closed_) return false;
+    core::Lane& lane = lane_of(route, session.now());
+    if (scheduler_.try_admit(lane, session.now(), place)) return true;
+    scheduler_.leave(lane, session.now());
+    return false;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::claim(WaitOperation& operation, boost::system::error_code code) {
+    operation.code = code;
+    operation.claimed = true;
+    outbox_.push_back(operation);
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& request) {
+    const Session session(*this);
+    if (operation.aborted) return claim(operation, boost::asio::error::operation_aborted);
+    if (closed_) return claim(operation, errc::closed);
+    if (operation.place.lane != nullptr) {
+        return enqueue(operation, *operation.place.lane, options_.max_wait, session.now());
+    }
+    if (!request.route.valid()) return claim(operation, errc::invalid_route);
+    core::Lane& lane = lane_of(request.route, session.now());
+    enqueue(operation, lane,
+            request.options.max_wait ? request.options.max_wait : options_.max_wait, session.now());
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
+                                   std::optional<std::chrono::nanoseconds> max_wait,
+                                   core::Time now) {
+    if (max_wait) {
+        const std::uint64_t arrival =
+            operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
+        const auto at = scheduler_.predict(lane, now, arrival);
+        if (at && *at - now > *max_wait) {
+            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, *at - now));
+            scheduler_.leave(lane, now);
+            return claim(operation, errc::wait_too_long);
+        }
+        if (*max_wait < core::never - now) operation.bound = now + *max_wait;
+    }
+    scheduler_.enqueue(operation, lane, now);
+}
+
+/// What the scheduler has granted or refused goes to the outbox.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
+    core::WaiterList finished = scheduler_.take_finished();
+    while (!finished.empty()) {
+        auto& operation = static_cast<WaitOperation&>(finished.front());
+        finished.pop_front();
+        boost::system::error_code code;
+        if (operation.state == core::WaiterState::refused) {
+            const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
+            operation.refusal = std::make_unique<Refusal>(
+                refusal_of(*operation.place.lane, at ? std::optional(*at - now) : std::nullopt));
+            code = errc::wait_too_long;
+        }
+        claim(operation, code);
+    }
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::abort(WaitOperation& operation) {
+    const Session session(*this);
+    operation.aborted = true;
+    if (operation.claimed || operation.state != core::WaiterState::queued) return;
+    scheduler_.withdraw(operation, session.now());
+    claim(operation, boost::asio::error::operation_aborted);
+}
+
+template <class Clock, class Mutex>
+bool Engine<Clock, Mutex>::deliver(WaitOperation& operation) {
+    const Session session(*this);
+    if (operation.state != core::WaiterState::granted) return true;
+    scheduler_.delivered(*operation.place.lane);
+    if (!operation.aborted) return true;
+    scheduler_.cancel(operation.place, session.now());
+    return false;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::arm(core::Time now) {
+    const core::Time wake = scheduler_.next_wake();
+    if (wake == core::never) {
+        if (armed_ != core::never) alarm_.clear();
+        armed_ = core::never;
+        return;
+    }
+    if (armed_ <= wake && armed_ > now) return; // early is fine: it looks again and goes on
+    armed_ = wake;
+    // Rounded up: an alarm on a coarser clock must not ring before the moment it stands for.
+    alarm_.set(typename Clock::time_point(
+                   std::chrono::ceil<typename Clock::duration>(wake.time_since_epoch())),
+               [weak = this->weak_from_this()] {
+                   if (const auto engine = weak.lock()) engine->ring();
+               });
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::ring() {
+    const Session session(*this);
+    armed_ = core::never;
+    scheduler_.advance(session.now());
+}
+
+template <class Clock, class Mutex>
+Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane,
+                                         std::optional<std::chrono::nanoseconds> wait) const {
+    Refusal refusal;
+    refusal.retry_after = wait;
+    refusal.scope = Scope::user;
+    refusal.bucket = BucketHash::parse(scheduler_.registry().hash_of(*lane.bucket));
+    return refusal;
+}
+
+template <class Clock, class Mutex>
+Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane, int status,
+                                         core::Time now, std::uint64_t arrival) {
+    Verdict verdict;
+    verdict.kind = kind;
+    verdict.retry = status == 429 || status == 502 || status == 503 ||
+                    ((status == 500 || status == 504) && lane.idempotent);
+    if (!verdict.retry) return verdict;
+    if (const auto at = scheduler_.predict(lane, now, arrival)) verdict.after = *at - now;
+    return verdict;
+}
+
+template <class Clock, class Mutex>
+Verdict Engine<Clock, Mutex>::update(core::Place& place, const Response& answer,
+                                     std::optional<core::Time> sent) {
+    const Session session(*this);
+    const core::AnswerKind kind =
+        place.taken() ? scheduler_.answer(place, answer_of(answer), sent, session.now())
+                      : scheduler_.answer_unplaced(*place.lane, answer_of(answer), session.now());
+    return verdict_of(kind, *place.lane, answer.status, session.now(), place.arrival);
+}
+
+template <class Clock, class Mutex>
+Verdict Engine<Clock, Mutex>::update(const Route& route, const Response& answer) {
+    if (!route.valid()) return {};
+    const Session session(*this);
+    core::Lane& lane = lane_of(route, session.now());
+    lane.holders.fetch_add(1, std::memory_order_relaxed);
+    const core::AnswerKind kind =
+        scheduler_.answer_unplaced(lane, answer_of(answer), session.now());
+    const Verdict verdict = verdict_of(kind, lane, answer.status, session.now(), UINT64_MAX);
+    lane.holders.fetch_sub(1, std::memory_order_release);
+    return verdict;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::lose(core::Place& place) {
+    const Session session(*this);
+    scheduler_.lose(place, session.now());
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::cancel(core::Place& place) {
+    const Session session(*this);
+    scheduler_.cancel(place, session.now());
+}
+
+template <class Clock, class Mutex>
+std::optional<BucketInfo> Engine<Clock, Mutex>::find(const Route& route) {
+    const Session session(*this);
+    const core::Lane* lane = scheduler_.registry().find_lane(key_of(route));
+    if (lane == nullptr) return std::nullopt;
+    const core::BucketState state = scheduler_.describe(*lane->bucket, session.now());
+    BucketInfo info;
+    info.hash = BucketHash::parse(scheduler_.registry().hash_of(*lane->bucket));
+    info.limit = state.limit;
+    info.remaining = state.remaining;
+    info.reset_after = state.reset_after;
+    info.in_flight = static_cast<std::uint64_t>(state.out);
+    info.queued = lane->bucket->queued;
+    info.latency = scheduler_.latency().mean();
+    return info;
+}
+
+template <class Clock, class Mutex>
+std::optional<std::chrono::nanoseconds> Engine<Clock, Mutex>::timeout_for(const Route& route) {
+    if (!route.valid()) return std::nullopt;
+    const Session session(*this);
+    core::Lane& lane = lane_of(route, session.now());
+    const auto at = scheduler_.predict(lane, session.now());
+    scheduler_.leave(lane, session.now());
+    return at ? std::optional<std::chrono::nanoseconds>(*at - session.now()) : std::nullopt;
+}
+
+template <class Clock, class Mutex>
+std::size_t Engine<Clock, Mutex>::collect(std::chrono::nanoseconds idle) {
+    const Session session(*this);
+    return scheduler_.collect(session.now(), idle);
+}
+
+template <class Clock, class Mutex>
+std::size_t Engine<Clock, Mutex>::end_all(boost::system::error_code code, bool close) {
+    const Session session(*this);
+    if (close) closed_ = true;
+    sort_out_finished(session.now()); // what was granted before stays granted
+    const std::size_t ended = scheduler_.refuse_all(session.now());
+    core::WaiterList refused = scheduler_.take_finished();
+    while (!refused.empty()) {
+        auto& operation = static_cast<WaitOperation&>(refused.front());
+        refused.pop_front();
+        claim(operation, code);
+    }
+    return ended;
+}
+
+template <class Clock, class Mutex>
+std::size_t Engine<Clock, Mutex>::cancel_all() {
+    return end_all(boost::asio::error::operation_aborted, false);
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::close() {
+    end_all(errc::closed, true);
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
+    core::WaiterList doomed;
+    {
+        const Session session(*this);
+        if (&context == &context_) {
+            closed_ = true;
+            alarm_.shut_down();
+        }
+        core::WaiterList others;
+        sort_out_finished(session.now());
+        scheduler_.refuse_all(session.now());
+        core::WaiterList ended = scheduler_.take_finished();
+        ended.splice(ended.end(), outbox_);
+        while (!ended.empty()) {
+            auto& operation = static_cast<WaitOperation&>(ended.front());
+            ended.pop_front();
+            if (operation.context == &context) {
+                operation.claimed = true;
+                doomed.push_back(operation);
+            } else if (operation.claimed) {
+                outbox_.push_back(operation);
+            } else {
+                claim(operation, errc::closed);
+            }
+        }
+    }
+    while (!doomed.empty()) {
+        auto& operation = static_cast<WaitOperation&>(doomed.front());
+        doomed.pop_front();
+        if (operation.state == core::WaiterState::granted) {
+            if (deliver(operation)) cancel(operation.place);
+        }
+        core::Scheduler::release(operation.place);
+        operation.destroy();
+    }
+}
+
+template <class Clock, class Mutex>
+Stats Engine<Clock, Mutex>::stats() {
+    const Session session(*this);
+    return {scheduler_.counters(), scheduler_.queued(), scheduler_.in_flight(),
+            scheduler_.registry().bucket_count(), scheduler_.registry().lane_count()};
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::set_global(const GlobalLimit& global) {
+    const Session session(*this);
+    scheduler_.set_global(global.limit, global.period, session.now());
+}
+
+} // namespace detail
+} // namespace sluice
+
+#endif

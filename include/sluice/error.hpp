@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+//
+// Why a call got no ticket. Expected refusals are error codes of the category `sluice`; Asio's own
+// codes pass unchanged: a cancelled wait ends with asio::error::operation_aborted.
+//
+//     try {
+//         auto ticket = co_await limiter.acquire(route, {.max_wait = 2s});
+//     } catch (const sluice::Error& error) {
+//         if (error.code() == sluice::errc::wait_too_long) reply_later(*error.retry_after());
+//     }
+#ifndef SLUICE_ERROR_HPP
+#define SLUICE_ERROR_HPP
+
+#include <sluice/response.hpp>
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+namespace sluice {
+
+enum class errc {
+    closed = 1,                ///< the limiter was closed or destroyed
+    wait_too_long,             ///< the wait is longer than the caller's bound; carries retry_after
+    queue_full,                ///< more would be queued than the options allow
+    unauthorized,              ///< a 401 was seen with this token: nothing more is sent with it
+    unknown_webhook,           ///< that webhook answered 404: nothing more is sent to it
+    too_many_invalid_requests, ///< one more 401, 403 or 429 would risk a ban of the address
+    invalid_route,             ///< the route was made from an empty or malformed argument
+    superseded,                ///< gateway: a newer presence update took this one's place
+    payload_too_large,         ///< gateway: over 4096 bytes, which Discord answers by closing
+    sessions_exhausted,        ///< gateway: the day's identifies are spent
+};
+
+namespace detail {
+
+class ErrorCategory final : public boost::system::error_category {
+public:
+    [[nodiscard]] const char* name() const noexcept override { return "sluice"; }
+    [[nodiscard]] std::string message(int value) const override {
+        switch (static_cast<errc>(value)) {
+        case errc::closed:
+            return "the limiter is closed";
+        case errc::wait_too_long:
+            return "the wait is longer than allowed";
+        case errc::queue_full:
+            return "the queue is full";
+        case errc::unauthorized:
+            return "the token was refused with 401";
+        case errc::unknown_webhook:
+            return "the webhook is unknown";
+        case errc::too_many_invalid_requests:
+            return "too many invalid requests from this address";
+        case errc::invalid_route:
+            return "the route has an empty or malformed argument";
+        case errc::superseded:
+            return "superseded by a newer event";
+        case errc::payload_too_large:
+            return "the payload is larger than 4096 bytes";
+        case errc::sessions_exhausted:
+            return "no session starts are left";
+        }
+        return "unknown error";
+    }
+};
+
+} // namespace detail
+
+[[nodiscard]] inline const boost::system::error_category& category() noexcept {
+    static const detail::ErrorCategory instance;
+    return instance;
+}
+
+[[nodiscard]] inline boost::system::error_code make_error_code(errc value) noexcept {
+    return {static_cast<int>(value), category()};
+}
+
+/// What is known about a refusal beside its code.
+struct Refusal {
+    std::optional<std::chrono::nanoseconds> retry_after =
+        std::nullopt;                                ///< until a ticket could be had
+    std::optional<Scope> scope = std::nullopt;       ///< which kind of limit is in the way
+    std::optional<BucketHash> bucket = std::nullopt; ///< absent while the hash is unknown
+
+    friend bool operator==(const Refusal&, const Refusal&) = default;
+};
+
+/// Thrown by `acquire`.
+class Error : public boost::system::system_error {
+public:
+    explicit Error(boost::system::error_code code, const Refusal& refusal = {})
+        : system_error(code), refusal_(refusal) {}
+
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> retry_after() const noexcept {
+        return refusal_.retry_after;
+    }
+    [[nodiscard]] std::optional<Scope> scope() const noexcept { return refusal_.scope; }
+    [[nodiscard]] std::optional<BucketHash> bucket() const noexcept { return refusal_.bucket; }
+    [[nodiscard]] const Refusal& refusal() const noexcept { return refusal_; }
+
+private:
+    Refusal refusal_;
+};
+
+} // namespace sluice
+
+template <>
+struct boost::system::is_error_code_enum<sluice::errc> : std::true_type {};
+
+#endif

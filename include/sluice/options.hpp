@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+//
+// What can be set, each field with its default and its reason. All durations are std::chrono's.
+//
+//     sluice::BucketManager limiter{executor, {.global = {.limit = 50, .period = 1s}, .max_wait =
+//     60s}};
+#ifndef SLUICE_OPTIONS_HPP
+#define SLUICE_OPTIONS_HPP
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace sluice {
+
+/// The limit on all requests of one token. Discord docs, "Rate Limits": 50 per second; larger bots
+/// are granted more, a figure that no API tells.
+struct GlobalLimit {
+    std::int64_t limit = 50; ///< 0: none
+    std::chrono::nanoseconds period = std::chrono::seconds(1);
+};
+
+/// Of one limiter, thus of one bot token.
+struct Options {
+    GlobalLimit global = {};
+
+    /// How long an acquire may wait if the call does not say; default: for ever. A wait known to be
+    /// longer fails at once with errc::wait_too_long.
+    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt;
+
+    /// Requests in flight at once on a route whose answers name no limits.
+    std::int64_t headerless_width = 50;
+
+    /// The most that a wait is shortened because the way to Discord takes time. 0 makes every wait
+    /// end only when the reset is surely over, whatever the network does.
+    std::chrono::nanoseconds max_credit = std::chrono::milliseconds(200);
+
+    /// Added to every wait that a 429 tells.
+    std::chrono::nanoseconds retry_margin{0};
+
+    /// Bounds how long a slow answer holds its slot of the global limit. Off by default, because it
+    /// voids the guarantee that the limit is never exceeded.
+    std::optional<std::chrono::nanoseconds> longest_global_hold = std::nullopt;
+
+    /// Buckets idle this long are forgotten, a few with each call, once nothing can be lost.
+    std::chrono::nanoseconds idle_time = std::chrono::minutes(5);
+
+    /// More idle buckets than this are forgotten earlier: interactions bring one each.
+    std::size_t max_idle_buckets = 100'000;
+
+    /// Space for this many buckets is made at the start. Growing a table of a million takes tens of
+    /// milliseconds during which every caller waits.
+    std::size_t expected_buckets = 0;
+};
+
+/// Of one acquire.
+struct AcquireOptions {
+    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< default: the limiter's
+};
+
+} // namespace sluice
+
+#endif

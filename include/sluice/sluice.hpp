@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+//
+// What a typical bot needs: routes, responses, tickets and the limiter. Optional parts have headers
+// of their own: gateway/, shared/, adapters/, testing/.
+#ifndef SLUICE_SLUICE_HPP
+#define SLUICE_SLUICE_HPP
+
+#include <sluice/bucket.hpp>
+#include <sluice/bucket_manager.hpp>
+#include <sluice/error.hpp>
+#include <sluice/options.hpp>
+#include <sluice/response.hpp>
+#include <sluice/route.hpp>
+#include <sluice/ticket.hpp>
+
+#endif

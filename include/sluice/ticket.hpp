@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+//
+// A ticket is the permission for one request. Take one before each request, and hand it the answer:
+//
+//     sluice::Ticket ticket = co_await limiter.acquire(route);
+//     auto answer = co_await send(request);
+//     sluice::Verdict verdict = ticket.update(answer);
+//     while (verdict.retry) { co_await ticket.reacquire(); ... }
+//
+// Every ticket holds a place in its bucket until update(), cancel(), or its end. A ticket dropped
+// without either counts as sent with an unknown fate: its place stays taken until an answer to a
+// later request arrives, or for one period of the bucket.
+#ifndef SLUICE_TICKET_HPP
+#define SLUICE_TICKET_HPP
+
+#include <sluice/core/lane.hpp>
+#include <sluice/core/scheduler.hpp>
+#include <sluice/core/time.hpp>
+#include <sluice/detail/issuer.hpp>
+#include <sluice/detail/wait_operation.hpp>
+#include <sluice/error.hpp>
+#include <sluice/response.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace sluice {
+namespace detail {
+struct TicketAccess;
+}
+
+/// Move-only. Distinct tickets may be used from different threads, one ticket from one at a time.
+/// An empty, moved-from or settled ticket accepts every call.
+class [[nodiscard("a Ticket dropped without update() counts as a lost request")]] Ticket {
+public:
+    /// An empty ticket: no permission.
+    Ticket() = default;
+    Ticket(Ticket && other) noexcept
+        : issuer_(std::move(other.issuer_)),
+          place_(std::exchange(other.place_, {})),
+          sent_(std::exchange(other.sent_, std::nullopt)),
+          refusal_(std::move(other.refusal_)) {}
+    Ticket& operator=(Ticket&& other) noexcept {
+        if (this != &other) {
+            drop();
+            issuer_ = std::move(other.issuer_);
+            place_ = std::exchange(other.place_, {});
+            sent_ = std::exchange(other.sent_, std::nullopt);
+            refusal_ = std::move(other.refusal_);
+        }
+        return *this;
+    }
+    ~Ticket() {
+        drop();
+    }
+
+    /// Whether this is a permission that has neither been settled nor cancelled.
+    [[nodiscard]] explicit operator bool() const noexcept {
+        return place_.taken();
+    }
+
+    /// The request goes out now on an open connection: its round trip is measured from here.
+    /// Optional; without it the limiter measures from the ticket's issue, and only requests that
+    /// can be taken to have found a connection open.
+    void sent() {
+        if (place_.taken()) sent_ = issuer_->now();
+    }
+
+    /// The answer arrived. Returns what it means for this request. After the first call, or after
+    /// cancel(), it does what BucketManager::update(route, answer) does. Never throws on what a
+    /// server sends.
+    Verdict update(const Response& answer) {
+        if (place_.lane == nullptr) return {};
+        return issuer_->update(place_, answer, std::exchange(sent_, std::nullopt));
+    }
+
+    /// The request was never sent: the place comes back at once.
+    void cancel() {
+        if (place_.taken()) issuer_->cancel(place_);
+    }
+
+    /// Waits for permission to send the request again, at the front of its lane: a ticket keeps its
+    /// first arrival number, so several refused requests keep their order whichever was answered
+    /// first. An unsettled ticket counts as lost first. The ticket must stay where it is meanwhile.
+    /// Throws sluice::Error; the ticket then holds nothing and may reacquire again, except after
+    /// errc::closed. An empty ticket fails with errc::closed.
+    [[nodiscard]] boost::asio::awaitable<void> reacquire();
+
+    /// The same with any completion token.
+    /// *Completion signature*: void(boost::system::error_code).
+    /// *Errors*, *cancellation*, *threads*: as BucketManager::async_acquire.
+    template <class CompletionToken>
+    auto async_reacquire(CompletionToken && token);
+
+    /// Beside the error of an asynchronous acquire: what Error carries.
+    [[nodiscard]] Refusal refusal() const {
+        return refusal_ ? *refusal_ : Refusal();
+    }
+
+private:
+    friend struct detail::TicketAccess;
+
+    void drop() noexcept {
+        if (place_.taken()) issuer_->lose(place_);
+        core::Scheduler::release(place_);
+    }
+
+    std::shared_ptr<detail::Issuer> issuer_;
+    core::Place place_;
+    std::optional<core::Time> sent_;
+    std::unique_ptr<Refusal> refusal_;
+};
+
+} // namespace sluice
+
+#include <sluice/detail/acquire.hpp>
+
+#endif
