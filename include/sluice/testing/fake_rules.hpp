@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+//
+// What a fake Discord is told to be: the rule of each route and the options of the whole server.
+//
+// The one invariant: every default is what Discord documents or what was seen most often; a test
+// that needs another server says so in its rules, and nothing is left to chance but what is seeded.
+//
+//     discord.rule("POST /channels/{channel.id}/messages",
+//                  {.limit = Limit{Algorithm::gcra, 5, 5s}, .hash =
+//                  "80c17d2f203122d936070c88c8d10f33"});
+#ifndef SLUICE_TESTING_FAKE_RULES_HPP
+#define SLUICE_TESTING_FAKE_RULES_HPP
+
+#include <sluice/route.hpp>
+#include <sluice/testing/fake_limit.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace sluice::testing {
+
+/// One route template. Two rules with the same hash are one limit and should name the same figures.
+struct Rule {
+    /// None: the route has no limit of its own and shows no rate limit headers.
+    std::optional<Limit> limit = Limit{};
+    /// X-RateLimit-Bucket. Empty: one of its own, 32 hexadecimal digits, derived from the template.
+    std::string hash{};
+    /// The hash is shown, yet this route does not share the counter of others that show it too.
+    /// Observed 2020-03 to 2026-01 on message routes, discord-api-docs#1442 and #8073.
+    bool counts_apart = false;
+    /// Off: one counter over all major parameters. Suspected of `PATCH /channels/{channel.id}`.
+    bool per_major = true;
+    /// Off: all tokens and addresses draw on one counter, as an application's lobby routes do.
+    bool per_individual = true;
+    /// Off: the limit is enforced but not shown. Observed 2022-07, discord-api-docs#5161.
+    bool headers = true;
+    /// Of every answer: from arrival, when the limit is checked, until it leaves the server. It
+    /// then carries values as old as that, as seen 2023-09 in discord-api-docs#6407.
+    Duration think_time{};
+    /// Of an accepted request.
+    int status = 200;
+    std::string body = "{}"; ///< not sent with 204
+};
+
+/// How times are written. Discord docs, change log: v8 (2020-09) brought seconds with decimals.
+enum class NumberFormat : std::uint8_t {
+    decimals,     ///< v8 and later: seconds with three decimals, Retry-After in whole seconds
+    integers,     ///< whole seconds everywhere
+    milliseconds, ///< v6: resets in whole seconds, Retry-After and retry_after in milliseconds
+};
+
+/// When a request stops being in flight.
+enum class InFlight : std::uint8_t {
+    until_thought,   ///< as soon as its rule's think_time is over
+    until_delivered, ///< when `FakeDiscord::delivered` is called for it
+};
+
+struct FakeOptions {
+    /// Discord docs, "Rate Limits": 50 requests per second per token, or per address without one.
+    /// Its algorithm is not documented; a window from the first arrival fits the measurements of
+    /// 2022-07 in discord-api-docs#5144, and so does a sliding log.
+    std::optional<Limit> global = Limit{Algorithm::fixed, 50, std::chrono::seconds{1}};
+    /// Discord docs, "Rate Limits" (2022-02): interaction endpoints are not bound to the global
+    /// limit. Off: they are when a token is sent, as seen 2021-11 in discord-api-docs#4142.
+    bool exempt_interactions = true;
+    /// For routes that no rule names.
+    Rule fallback{};
+    NumberFormat numbers = NumberFormat::decimals;
+    /// The server's wall clock, since 1970, at server time zero: shown by Date and Reset.
+    Duration epoch = std::chrono::seconds{1'700'000'000};
+    /// API nodes whose clocks are spread evenly over `node_skew`, around the true time. A request
+    /// reaches one of them at random; only Date and Reset show which.
+    std::uint32_t nodes = 1;
+    Duration node_skew{};
+    std::uint64_t seed = 1; ///< of the choice of nodes
+    InFlight in_flight = InFlight::until_thought;
+    /// The newest arrivals are kept. 0 switches the log off; the counts go on.
+    std::size_t log_capacity = 100'000;
+};
+
+namespace detail {
+
+/// The splitmix64 finaliser: a bijection that spreads every bit over all others.
+[[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
+    value += 0x9e3779b97f4a7c15ULL;
+    value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ (value >> 27U)) * 0x94d049bb133111ebULL;
+    return value ^ (value >> 31U);
+}
+
+/// Any route of the template `text`. Throws std::invalid_argument when it is none.
+[[nodiscard]] inline Route route_of_template(std::string_view text) {
+    const auto space = std::min(text.find(' '), text.size());
+    std::string target;
+    bool in_brace = false;
+    for (const char c : text.substr(space)) {
+        // A digit is taken for an argument wherever an argument may stand.
+        if (c == '{') target += '1';
+        if (c == '{' || c == '}')
+            in_brace = c == '{';
+        else if (!in_brace && c != ' ')
+            target += c;
+    }
+    const auto route = Route::parse(text.substr(0, space), target);
+    if (!route) throw std::invalid_argument("not a route template: " + std::string{text});
+    return *route;
+}
+
+/// A hash as Discord writes them: 32 lower-case hexadecimal digits in every trace seen to 2026-05.
+[[nodiscard]] inline std::string hash_of_template(std::uint64_t id) {
+    std::string text;
+    for (const std::uint64_t half : {mixed(id), mixed(~id)})
+        for (unsigned shift = 64; shift != 0; shift -= 4)
+            text += "0123456789abcdef"[(half >> (shift - 4)) & 0xFU];
+    return text;
+}
+
+} // namespace detail
+} // namespace sluice::testing
+
+#endif
