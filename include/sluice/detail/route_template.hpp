@@ -8,6 +8,7 @@
 #ifndef SLUICE_DETAIL_ROUTE_TEMPLATE_HPP
 #define SLUICE_DETAIL_ROUTE_TEMPLATE_HPP
 
+#include <sluice/detail/ascii.hpp>
 #include <sluice/detail/route_segment.hpp>
 
 #include <algorithm>
@@ -44,7 +45,7 @@ enum class TemplateFault {
 /// RFC 3986 unreserved characters, and the '@' of "@me", are never percent-encoded.
 [[nodiscard]] constexpr bool stays_plain(char c) noexcept {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view{"-._~@"}.find(c) != std::string_view::npos;
+           contains("-._~@", c);
 }
 
 /// Segments that URL code removes while resolving a path; sent, they would name another route.
@@ -66,31 +67,31 @@ enum class TemplateFault {
 [[nodiscard]] constexpr TemplateFault fault_of_segment(std::string_view segment) noexcept {
     if (segment.empty()) return TemplateFault::empty_segment;
     if (const auto fault = fault_of_braces(segment); fault != TemplateFault::none) return fault;
-    if (segment.find('{') == std::string_view::npos) {
+    if (!contains(segment, '{')) {
         const bool plain = std::all_of(segment.begin(), segment.end(), stays_plain);
         return plain && !is_dot_segment(segment) ? TemplateFault::none : TemplateFault::literal;
     }
     if (segment == "{}") return TemplateFault::empty_brace;
-    const bool whole = segment.front() == '{' && segment.find('}') == segment.size() - 1;
+    const bool whole = segment.front() == '{' && index_of(segment, '}') == segment.size() - 1;
     return whole ? TemplateFault::none : TemplateFault::partial_brace;
 }
 
 /// Splits off the text before `separator`; without one, takes everything.
 [[nodiscard]] constexpr std::string_view take_until(std::string_view& rest, char separator) {
-    const std::size_t end = std::min(rest.find(separator), rest.size());
+    const std::size_t end = std::min(index_of(rest, separator), rest.size());
     const std::string_view taken = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     return taken;
 }
 
 [[nodiscard]] constexpr TemplateFault fault_of_template(std::string_view text) noexcept {
-    const std::size_t space = text.find(' ');
+    const std::size_t space = index_of(text, ' ');
     if (space == std::string_view::npos) return TemplateFault::method;
     if (method_index(text.substr(0, space)) == 0) return TemplateFault::method;
     std::string_view path = text.substr(space + 1);
     if (path.starts_with(' ')) return TemplateFault::method;
     if (!path.starts_with('/')) return TemplateFault::path;
-    if (path.find_first_of("?#") != std::string_view::npos) return TemplateFault::query;
+    if (contains(path, '?') || contains(path, '#')) return TemplateFault::query;
     if (path.ends_with('/')) return TemplateFault::empty_segment;
     path.remove_prefix(1);
     while (!path.empty()) {
