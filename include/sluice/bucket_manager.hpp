@@ -69,8 +69,10 @@ public:
     /// *Completion signature*: void(boost::system::error_code, Ticket); on an error the ticket is
     /// empty and its refusal() says what is known.
     /// *Errors*: errc::closed; errc::wait_too_long at once when the wait is known to be longer than
-    /// max_wait, later when it has become so; errc::invalid_route for a route made from bad
-    /// arguments; asio::error::operation_aborted.
+    /// max_wait, later when it has become so; errc::queue_full; errc::unauthorized after a 401,
+    /// until replace_token(); errc::unknown_webhook after a 404 of that webhook;
+    /// errc::too_many_invalid_requests; errc::invalid_route for a route made from bad arguments;
+    /// asio::error::operation_aborted.
     /// *Cancellation*: terminal, partial and total; a cancelled request leaves no gap, also between
     /// the grant and the completion.
     /// *Ordering*: requests of one lane (route, major parameter, sublimit) complete in the order in
@@ -92,7 +94,7 @@ public:
     /// limits.
     [[nodiscard]] std::optional<Ticket> try_acquire(Route route) {
         core::Place place;
-        if (!engine_->try_take(route, place)) return std::nullopt;
+        if (!engine_->try_take(route, AcquireOptions(), place)) return std::nullopt;
         return detail::TicketAccess::make(engine_, place);
     }
 
@@ -126,6 +128,17 @@ public:
     /// Takes effect at once; requests already sent keep counting.
     void set_global(const GlobalLimit& global) { engine_->set_global(global); }
 
+    /// The bot has a new token: after a 401 acquires work again.
+    void replace_token() { engine_->replace_token(); }
+
+    /// The limiter's clock.
+    [[nodiscard]] typename Clock::time_point now() const { return engine_->clock().now(); }
+
+    /// Waits on the limiter's clock. Cancellation ends it with asio::error::operation_aborted.
+    [[nodiscard]] boost::asio::awaitable<void> sleep(std::chrono::nanoseconds time) {
+        return detail::sleep(engine_->clock(), time);
+    }
+
     [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
 
 private:
@@ -146,6 +159,7 @@ concept Limiter = requires(T limiter, Route route, AcquireOptions options, Respo
     { limiter.cancel_all() } -> std::same_as<std::size_t>;
     { limiter.stats() } -> std::same_as<Stats>;
     limiter.set_global(GlobalLimit());
+    limiter.replace_token();
     limiter.close();
 };
 

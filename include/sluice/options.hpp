@@ -7,9 +7,13 @@
 #ifndef SLUICE_OPTIONS_HPP
 #define SLUICE_OPTIONS_HPP
 
+#include <sluice/address.hpp>
+#include <sluice/events.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 namespace sluice {
@@ -49,6 +53,26 @@ struct Options {
     /// More idle buckets than this are forgotten earlier: interactions bring one each.
     std::size_t max_idle_buckets = 100'000;
 
+    /// Requests that may wait at once; more fail with errc::queue_full. Retries always may.
+    std::optional<std::size_t> max_queued = std::nullopt;
+
+    /// The address that this limiter sends from, when it shares it with others; see address.hpp.
+    std::shared_ptr<Address> address = nullptr;
+
+    /// Told what happens; see events.hpp.
+    Observer observer = nullptr;
+
+    /// Deletes of messages younger than 10 s, up to 14 days and older are limited apart (observed
+    /// 2020-01 to 2026-05, discord-api-docs#1295, #8330). Off: one class until answers tell more.
+    bool split_deletes_by_age = true;
+
+    /// Adding and removing reactions draws on one bucket (staff, discord-api-docs#981, 2019-07).
+    /// Off: not before answers show it.
+    bool join_reactions = true;
+
+    /// Routes of one hash whose answers contradict a common counter get buckets of their own.
+    bool split_lying_hashes = true;
+
     /// Space for this many buckets is made at the start. Growing a table of a million takes tens of
     /// milliseconds during which every caller waits.
     std::size_t expected_buckets = 0;
@@ -57,6 +81,14 @@ struct Options {
 /// Of one acquire.
 struct AcquireOptions {
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< default: the limiter's
+
+    /// Only while at least this many requests remain in the bucket when it is this one's turn,
+    /// itself included; else it ends with errc::wait_too_long. Leaves the rest to requests that
+    /// matter more.
+    std::int64_t min_remaining = 1;
+
+    /// Fails with errc::queue_full when more than this many wait for the bucket already.
+    std::optional<std::uint64_t> max_ahead = std::nullopt;
 };
 
 } // namespace sluice

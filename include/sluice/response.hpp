@@ -122,6 +122,16 @@ struct Response {
     friend bool operator==(const Response&, const Response&) = default;
 };
 
+/// How execute() reads a client's reply: specialise it with `static Response get(const Reply&)`.
+/// adapters/beast.hpp does so for Beast.
+template <class Reply>
+struct ResponseOf;
+
+template <>
+struct ResponseOf<Response> {
+    [[nodiscard]] static Response get(const Response& reply) noexcept { return reply; }
+};
+
 } // namespace sluice
 
 template <>

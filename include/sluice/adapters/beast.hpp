@@ -32,6 +32,15 @@ response_from(const boost::beast::http::response<Body, Fields>& response) noexce
     return Response::parse(static_cast<int>(response.result_int()), response.base(), body);
 }
 
+/// For execute().
+template <class Body, class Fields>
+struct ResponseOf<boost::beast::http::response<Body, Fields>> {
+    [[nodiscard]] static Response
+    get(const boost::beast::http::response<Body, Fields>& response) noexcept {
+        return response_from(response);
+    }
+};
+
 } // namespace sluice
 
 #endif

@@ -10,6 +10,7 @@
 #include <sluice/core/indexed_heap.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
+#include <sluice/core/sharing.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
 
@@ -29,11 +30,12 @@ using HashId = std::uint32_t;
 struct BucketKey {
     std::uint64_t name = 0; ///< the interned hash, or the route while the hash is unknown
     Major major;
+    std::uint64_t apart = 0; ///< the route family, where routes of this hash count apart
     bool hash_known = false;
 
     friend constexpr bool operator==(const BucketKey&, const BucketKey&) noexcept = default;
     [[nodiscard]] constexpr std::size_t hash() const noexcept {
-        return static_cast<std::size_t>((major.hash() + name) * 0x9e3779b97f4a7c15ULL) +
+        return static_cast<std::size_t>((major.hash() + name + apart) * 0x9e3779b97f4a7c15ULL) +
                (hash_known ? 1 : 0);
     }
 };
@@ -90,6 +92,12 @@ struct Bucket {
         other.lost_.reset();
     }
 
+    /// The evidence that its routes share a counter; kept once there are several.
+    [[nodiscard]] Sharing& sharing() {
+        if (!sharing_) sharing_ = std::make_unique<Sharing>();
+        return *sharing_;
+    }
+
     [[nodiscard]] bool has_lost() const noexcept { return lost_ != nullptr; }
 
 private:
@@ -102,8 +110,9 @@ private:
         if (lost_) drop_lost_if([&](Time at) { return at + window.period() <= now; });
     }
 
-    std::unique_ptr<std::vector<Time>>
-        lost_; // when; absent while there are none, which is the rule
+    // Both are absent while there is nothing to keep, which is the rule.
+    std::unique_ptr<Sharing> sharing_;
+    std::unique_ptr<std::vector<Time>> lost_; // when
 };
 
 } // namespace sluice::core

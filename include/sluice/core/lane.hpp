@@ -38,13 +38,26 @@ struct Place {
 
 enum class WaiterState : std::uint8_t { idle, queued, granted, refused };
 
+/// Why a waiter was refused.
+enum class Refused : std::uint8_t {
+    ended,           ///< all waiters were told to go
+    wait_too_long,   ///< its bound has passed, or will have before its turn
+    too_few_left,    ///< fewer requests remained at its turn than it asks for
+    unauthorized,    ///< the token was answered with 401
+    unknown_webhook, ///< the webhook was answered with 404
+    too_many_invalid ///< one more invalid request would risk a ban
+};
+
 /// One queued request. The layer that waits derives its own node from it.
 struct Waiter
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     Place place;
     Time bound = never; ///< leaves with a refusal when it is still queued then
+    std::int64_t min_remaining =
+        0; ///< refused at its turn when fewer requests remain, itself included
     HeapPosition bound_position = nowhere;
     WaiterState state = WaiterState::idle;
+    Refused why = Refused::ended; ///< beside WaiterState::refused
 };
 
 using WaiterList = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
@@ -58,6 +71,16 @@ struct LaneKey {
     [[nodiscard]] constexpr std::size_t hash() const noexcept {
         return static_cast<std::size_t>((major.hash() ^ route) * 0x9e3779b97f4a7c15ULL) + tag;
     }
+};
+
+/// What a route brings along beside its identity.
+struct LaneTraits {
+    /// Routes known to share a bucket before any answer; 0: the route's own.
+    std::uint64_t family = 0;
+    bool exempt = false;     ///< from the global limit
+    bool idempotent = false; ///< GET, PUT, DELETE: may be repeated when nobody knows its fate
+    bool tokenless = false;  ///< authorised by a token in its path, not by the bot's
+    bool webhook = false;    ///< a 404 means that the webhook itself is gone
 };
 
 struct Lane
@@ -75,8 +98,7 @@ struct Lane
     /// it is atomic; it only grows under the lock of whoever owns the lane.
     std::atomic<std::uint32_t> holders = 0;
     std::uint8_t strikes = 0; ///< refusals in a row that told no time to wait
-    bool exempt = false;      ///< from the global limit
-    bool idempotent = false;  ///< GET, PUT, DELETE: may be repeated when nobody knows its fate
+    LaneTraits traits;
 
     [[nodiscard]] bool in_use() const noexcept {
         return queued != 0 || granted != 0 || holders.load(std::memory_order_acquire) != 0;

@@ -26,9 +26,10 @@ public:
         Bucket, boost::intrusive::member_hook<Bucket, BucketHook, &Bucket::watch_hook>,
         boost::intrusive::constant_time_size<false>>;
 
-    /// A probe counts against others at most this long: a slow upload must not hold up routes that
-    /// it most likely has nothing to do with.
-    static constexpr Duration suspected_for = std::chrono::seconds(1);
+    /// A probe counts against others at most this long: a hanging upload must not hold up routes
+    /// that it most likely has nothing to do with. A connection, an upload and an answer that all
+    /// are slow (simulated: 1.4 s) still fit in.
+    static constexpr Duration suspected_for = std::chrono::seconds(2);
 
     void add(const Major& major, Time now) {
         auto& group = groups_[major];

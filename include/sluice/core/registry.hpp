@@ -46,7 +46,7 @@ public:
     [[nodiscard]] Bucket* find_bucket(const BucketKey& key) const noexcept;
 
     /// Finds the lane, or makes it on the bucket that its route is known to draw on.
-    Lane& lane(const LaneKey& key, bool exempt);
+    Lane& lane(const LaneKey& key, const LaneTraits& traits);
     Bucket& bucket(const BucketKey& key);
 
     /// 0 when the text is empty or there are too many hashes already.
@@ -61,13 +61,20 @@ public:
                                      : std::string_view();
     }
 
-    /// New lanes of this route draw on buckets of this hash from now on.
-    void learn(std::uint64_t route, HashId hash);
-    [[nodiscard]] HashId learned(std::uint64_t route) const noexcept;
-    /// One bucket of the route whose own hash has not been seen yet, or null.
-    [[nodiscard]] Bucket* next_unknown(std::uint64_t route) const noexcept;
+    /// New lanes of this family of routes draw on buckets of this hash from now on.
+    void learn(std::uint64_t family, HashId hash);
+    [[nodiscard]] HashId learned(std::uint64_t family) const noexcept;
+    /// Which bucket a lane draws on under this hash.
+    [[nodiscard]] BucketKey key_of(HashId hash, const Lane& lane) const noexcept {
+        const bool apart = split_.contains(hash);
+        return {hash, lane.key.major, apart ? lane.traits.family : 0, true};
+    }
+    /// Routes of this hash count apart from now on. False if they did already.
+    bool split(HashId hash) { return split_.insert(hash).second; }
+    /// One bucket of the family whose own hash has not been seen yet, or null.
+    [[nodiscard]] Bucket* next_unknown(std::uint64_t family) const noexcept;
 
-    void rename(Bucket& bucket, HashId hash);
+    void rename(Bucket& bucket, const BucketKey& key);
     /// Everything in `from` counts in `to` from now on. `from` lives on while places point at it.
     void merge(Bucket& from, Bucket& to);
     static void move_lane(Lane& lane, Bucket& to) noexcept;
@@ -141,6 +148,7 @@ private:
     boost::unordered_flat_map<std::uint64_t, std::unique_ptr<RouteEntry>> routes_;
     std::deque<std::string> hash_texts_; // a deque: the map's keys point into it
     boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
+    boost::unordered_flat_set<HashId> split_;
     BucketList<&Bucket::idle_hook> idle_; // longest idle first
     std::size_t idle_count_ = 0;
 };
@@ -188,13 +196,15 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     return *made.release();
 }
 
-inline Lane& Registry::lane(const LaneKey& key, bool exempt) {
+inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     if (Lane* known = find_lane(key)) return *known;
     auto made = std::make_unique<Lane>();
     made->key = key;
-    made->exempt = exempt;
-    const HashId hash = learned(key.route);
-    Bucket& drawn_on = bucket({hash != 0 ? hash : key.route, key.major, hash != 0});
+    made->traits = traits;
+    if (made->traits.family == 0) made->traits.family = key.route;
+    const HashId hash = learned(made->traits.family);
+    Bucket& drawn_on = bucket(hash != 0 ? key_of(hash, *made)
+                                        : BucketKey{made->traits.family, key.major, 0, false});
     lanes_.insert(made.get());
     made->bucket = &drawn_on;
     drawn_on.lanes.push_back(*made);
@@ -231,10 +241,10 @@ inline Bucket* Registry::next_unknown(std::uint64_t route) const noexcept {
     return &at->second->unknown.front();
 }
 
-inline void Registry::rename(Bucket& bucket, HashId hash) {
+inline void Registry::rename(Bucket& bucket, const BucketKey& key) {
     buckets_.erase(&bucket);
     bucket.unknown_hook.unlink();
-    bucket.key = {hash, bucket.key.major, true};
+    bucket.key = key;
     buckets_.insert(&bucket);
 }
 

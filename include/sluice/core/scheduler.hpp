@@ -15,6 +15,8 @@
 
 #include <sluice/core/answer.hpp>
 #include <sluice/core/bucket.hpp>
+#include <sluice/core/event.hpp>
+#include <sluice/core/gate.hpp>
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
 #include <sluice/core/lane.hpp>
@@ -23,11 +25,17 @@
 #include <sluice/core/registry.hpp>
 #include <sluice/core/time.hpp>
 
+#include <boost/unordered/unordered_flat_set.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace sluice::core {
 
@@ -40,6 +48,8 @@ struct Settings {
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
     Duration idle_time = std::chrono::minutes(5);
     std::size_t most_idle = 100'000;
+    bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
+    bool record_events = false;
 };
 
 /// Counters since construction.
@@ -52,6 +62,8 @@ struct Counters {
     std::uint64_t moved = 0;         ///< lanes moved to another bucket by a changed hash
     std::uint64_t linked = 0;        ///< buckets found to be one counter and merged
     std::uint64_t evicted = 0;
+    std::uint64_t split = 0; ///< hashes whose routes turned out to count apart
+    Duration longest_wait{0};
     std::array<std::uint64_t, 9> by_kind{}; ///< answers, indexed by AnswerKind
 };
 
@@ -65,7 +77,8 @@ struct BucketState {
 
 class Scheduler {
 public:
-    explicit Scheduler(const Settings& settings);
+    /// Schedulers that send from one address share a gate; without one it makes its own.
+    explicit Scheduler(const Settings& settings, std::shared_ptr<Gate> gate = nullptr);
 
     [[nodiscard]] Registry& registry() noexcept { return registry_; }
     [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
@@ -78,19 +91,35 @@ public:
     void set_global(std::int64_t limit, Duration period, Time now);
 
     /// Finds or makes a lane. Use it before anything else is called, or hold a place of it.
-    Lane& lane(const LaneKey& key, bool exempt, Time now) {
+    Lane& lane(const LaneKey& key, const LaneTraits& traits, Time now) {
         sync(now);
-        Lane& found = registry_.lane(key, exempt);
+        Lane& found = registry_.lane(key, traits);
         // An interaction's token does not always show that it is one; who knows it, knows it for
         // all.
-        if (exempt) found.exempt = true;
+        if (traits.exempt) found.traits.exempt = true;
         return found;
+    }
+    Lane& lane(const LaneKey& key, bool exempt, Time now) {
+        LaneTraits traits;
+        traits.exempt = exempt;
+        return lane(key, traits, now);
+    }
+    /// Why no request of this lane may go, for all one can know ever, or as long as the count of
+    /// invalid requests is what it is.
+    [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now);
+    [[nodiscard]] Gate& gate() noexcept { return *gate_; }
+    /// A new token: what was known of the old one's validity is forgotten.
+    void replace_token() noexcept { unauthorized_ = false; }
+    [[nodiscard]] Lane* find(const LaneKey& key, Time now) {
+        sync(now);
+        return registry_.find_lane(key);
     }
     /// A lane was looked up and not used.
     void leave(Lane& lane, Time now) { rest(*lane.bucket, now); }
 
     /// Takes a place if a request of this lane may go now and overtakes nobody.
-    bool try_admit(Lane& lane, Time now, Place& place);
+    /// With `min_remaining`, only while at least that many remain, this one included.
+    bool try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining = 1);
 
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out.
@@ -136,7 +165,10 @@ public:
     std::size_t collect(Time now, Duration idle);
 
     /// Takes every queued waiter out, in order of arrival within each lane, as refused.
-    std::size_t refuse_all(Time now);
+    std::size_t refuse_all(Time now, Refused why = Refused::ended);
+
+    /// Recorded since the last call; nothing unless settings ask for events.
+    [[nodiscard]] std::vector<Event> take_events() noexcept { return std::exchange(events_, {}); }
 
 private:
     /// Nothing that is due may be overtaken by what is called now.
@@ -153,7 +185,9 @@ private:
     [[nodiscard]] Time wake_time(Bucket& bucket, Time now);
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
-    void refuse(Waiter& waiter);
+    [[nodiscard]] bool goes_in_turn(const Lane& lane, Time now);
+    [[nodiscard]] bool may_pass(const Lane& lane, Time now);
+    void refuse(Waiter& waiter, Refused why);
     void unqueue(Waiter& waiter) noexcept;
     void serve(Bucket& bucket, Time now);
     void serve_global(Time now);
@@ -168,11 +202,28 @@ private:
     [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
     Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);
     Bucket& link(Bucket& unknown, HashId hash);
-    void link_some(std::uint64_t route, HashId hash, Time now);
+    void link_some(std::uint64_t family, HashId hash, Time now);
+    Bucket& move(Lane& lane, const BucketKey& key, Time now);
+    void check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
+    void split(Bucket& bucket, Time now);
+    void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
+    void refuse_lane(Lane& lane, Refused why);
+    void note(EventKind kind, const Lane& lane, Duration wait = Duration(0));
+    void note_answer(EventKind kind, const Lane& lane, const Answer& answer, AnswerKind what,
+                     Duration wait = Duration(0));
+    void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until);
+    void recheck_bounds(Bucket& bucket, Time now);
     void unschedule(Bucket& bucket) noexcept;
 
+    struct MajorHash {
+        std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
+    };
+    /// Webhooks that are gone and still called number a few; memory stays bounded all the same.
+    static constexpr std::size_t most_gone_webhooks = 65'536;
+
     Settings settings_;
+    std::shared_ptr<Gate> gate_;
     Registry registry_;
     Probes probes_;
     GlobalLimit global_;
@@ -184,7 +235,12 @@ private:
     IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
     WaiterList finished_;
     Counters counters_;
-    Time blocked_until_ = Time::min(); // everything, exempt routes too
+    std::vector<Event> events_;
+    boost::unordered_flat_set<Major, MajorHash> gone_webhooks_;
+    std::deque<Major> gone_order_; // the oldest is forgotten when there are too many
+    bool unauthorized_ = false;
+    bool slowed_ = false;
+    bool stopped_ = false;
     Time global_wake_ = never;
     Duration credit_{0}; // of latency_, which costs a division to ask
     Time credit_until_ = Time::min();

@@ -46,14 +46,21 @@ public:
     static constexpr Duration default_period = std::chrono::seconds(1);
     /// API nodes' clocks differ: two Resets closer than this name one window.
     static constexpr Duration reset_tolerance = std::chrono::milliseconds(50);
-    /// Two Resets of one fixed window differ by rounding only; more means that the end moved.
-    static constexpr Duration reset_rounding = std::chrono::milliseconds(2);
+    /// What two nodes' clocks differ by in a healthy fleet: a Reset that rises by less may not have
+    /// risen at all.
+    static constexpr Duration clock_difference = std::chrono::milliseconds(20);
+    /// Two Resets of one end differ by rounding alone.
+    static constexpr Duration reset_rounding = std::chrono::milliseconds(1);
 
     /// Whether an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
-    /// Whether any answer has been seen: until then one probe flies alone.
+    /// Whether any request has been accepted: until then one probe flies alone, and a refused probe
+    /// is repeated as a probe.
     [[nodiscard]] bool answered() const noexcept { return answered_ || known(); }
     [[nodiscard]] bool drips() const noexcept { return drip_.drips(); }
+    /// The least time between two slots that is possible; 0 while unknown.
+    [[nodiscard]] Duration interval() const noexcept { return drip_.interval(); }
+    [[nodiscard]] bool counts_late() const noexcept { return counts_late_; }
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::int64_t told() const noexcept { return told_; }
     [[nodiscard]] Duration period() const noexcept {
@@ -107,7 +114,7 @@ private:
     void adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept;
     void merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
                Duration credit) noexcept;
-    void move_deadline(const Observation& seen, Interval end, bool moved) noexcept;
+    void place_deadline(const Observation& seen, Interval end) noexcept;
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
@@ -121,6 +128,8 @@ private:
     Time low_ = Time::min(); // the window's end lies in [low_, high_]
     Time high_ = Time::max();
     Duration reset_{0}; // the latest Reset of this window, server time
+    Time sharp_end_{};  // of the answer of this window that names the earliest end for its Reset
+    Duration sharp_reset_{0};
     Time rolled_ = Time::min();
     Time limit_sent_ = Time::min(); // when the request was sent whose answer set limit_
     Time blocked_until_ = Time::min();
@@ -129,7 +138,9 @@ private:
     bool has_deadline_ = false;
     bool has_window_ = false;
     bool has_reset_ = false;
+    bool resets_differ_ = false; // in this window: the end moves, or the nodes' clocks differ
     bool answered_ = false;
+    bool narrowed_ = false;    // refused while unknown: the width has to be earned
     bool counts_late_ = false; // the server reports before it counts: remaining is one too high
 };
 
@@ -200,7 +211,8 @@ inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
 
 inline Duration Window::tolerance() const noexcept {
     const Duration half = drip_.interval() / 2;
-    return half > Duration(0) ? std::min(reset_tolerance, half) : reset_tolerance;
+    if (half == Duration(0)) return reset_tolerance;
+    return std::clamp(half, clock_difference, reset_tolerance);
 }
 
 inline Window::Era Window::era_of(const Observation& seen, Interval end) const noexcept {
@@ -228,32 +240,36 @@ inline void Window::set_deadline(Time deadline) noexcept {
 
 inline void Window::adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept {
     told_ = remaining;
-    const bool keep_later = drip_.drips() && has_deadline_ && deadline_ > end.high;
-    if (!keep_later) set_deadline(end.high);
-    latest_ = deadline_;
+    const bool keep_later = drip_.drips() && has_deadline_;
+    latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
     low_ = end.low;
     high_ = end.high;
     has_window_ = true;
-    has_reset_ = seen.reset.has_value();
-    reset_ = seen.reset.value_or(Duration(0));
+    has_reset_ = resets_differ_ = false;
+    place_deadline(seen, end);
 }
 
-/// Several answers of one window give several deadlines. Each is safe, so the least is taken,
-/// unless the window's end itself has risen in between.
-inline void Window::move_deadline(const Observation& seen, Interval end, bool moved) noexcept {
-    if (!has_deadline_) return set_deadline(end.high);
-    const Duration rise = seen.reset && has_reset_ ? *seen.reset - reset_ : Duration(0);
-    // Intervals of one fixed window meet; an end before the window's shows that the end has risen,
-    // though not yet that it drips.
-    if (moved || end.high < low_ || rise > reset_rounding) {
-        deadline_ = std::max(deadline_, end.high);
-    } else if (rise > Duration(0)) {
-        // A sliding log's end, or a rounding: what it rose by is late enough in both cases.
-        const Time shifted = deadline_ + rise + std::chrono::milliseconds(1);
-        deadline_ = std::min(shifted, std::max(deadline_, end.high));
-    } else {
-        deadline_ = std::min(deadline_, end.high);
+/// Each answer of a window gives an end, and each is safe as long as the end does not move. A
+/// sliding log's does, with every request, and only Reset shows by how much. So: the end as the
+/// sharpest answer places it, plus what Reset has risen by since, plus what the clocks may differ
+/// by once two Resets did; never later than the latest end that was named.
+inline void Window::place_deadline(const Observation& seen, Interval end) noexcept {
+    latest_ = std::max(latest_, end.high);
+    if (seen.reset) {
+        const Duration apart = has_reset_ ? *seen.reset - reset_ : Duration(0);
+        if (apart > reset_rounding || apart < -reset_rounding) resets_differ_ = true;
+        reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
+        const bool sharper = !has_reset_ || end.high - sharp_end_ < *seen.reset - sharp_reset_;
+        has_reset_ = true;
+        if (sharper) {
+            sharp_end_ = end.high;
+            sharp_reset_ = *seen.reset;
+        }
     }
+    const bool tells = has_reset_ && seen.reset && !drip_.drips();
+    const Duration doubt = resets_differ_ ? clock_difference : Duration(0);
+    const Time placed = tells ? sharp_end_ + (reset_ - sharp_reset_) + doubt : latest_;
+    set_deadline(std::min(placed, latest_));
 }
 
 inline void Window::merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
@@ -262,13 +278,7 @@ inline void Window::merge(const Observation& seen, Interval end, std::int64_t re
     // roll was early and is taken back.
     if (has_deadline_ || end.high - credit > seen.received) {
         told_ = std::min(told_, remaining);
-        move_deadline(seen, end, moved);
-        latest_ = std::max(latest_, end.high);
-        if (drip_.drips()) deadline_ = latest_;
-    }
-    if (seen.reset) {
-        reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
-        has_reset_ = true;
+        place_deadline(seen, end);
     }
     low_ = std::max(low_, end.low);
     high_ = std::max(low_, moved ? end.high : std::min(high_, end.high));
@@ -317,13 +327,13 @@ inline void Window::accept(const Observation& seen, Duration credit) noexcept {
 }
 
 inline bool Window::refuse(const Observation& seen, Duration wait, Duration credit) noexcept {
-    answered_ = true;
     const Duration after = std::max(wait, seen.reset_after.value_or(Duration(0)));
     const Time until = seen.received + wait + seen.unit;
     const Time end = seen.received + after + seen.unit;
     if (has_window_ && end < low_) return false;
     block_until(until);
     learn_period(after);
+    narrow();
     if (known()) {
         roll(seen.received, credit);
         told_ = 0;
@@ -338,7 +348,7 @@ inline bool Window::refuse(const Observation& seen, Duration wait, Duration cred
 
 inline void Window::accept_silent(Time received, std::int64_t width, Duration credit) noexcept {
     if (!known()) {
-        told_ = answered_ ? std::min(told_ * 2, width) : width;
+        told_ = answered_ || narrowed_ ? std::min(told_ * 2, width) : width;
         answered_ = true;
         return;
     }
@@ -349,10 +359,9 @@ inline void Window::accept_silent(Time received, std::int64_t width, Duration cr
 }
 
 inline void Window::narrow() noexcept {
-    if (!known()) {
-        told_ = 1;
-        answered_ = true;
-    }
+    if (known()) return;
+    told_ = 1;
+    narrowed_ = true;
 }
 
 } // namespace sluice::core

@@ -79,12 +79,13 @@ struct StartWait {
     void operator()(Handler&& handler, Deliver deliver, std::shared_ptr<Issuer> issuer,
                     const WaitRequest& request, const core::Place& place) const {
         using Operation = HandlerOperation<std::decay_t<Handler>, Deliver>;
-        Issuer& starter = *issuer;
+        // The operation may have run, with the last reference but this one, before start() returns.
+        const std::shared_ptr<Issuer> starter = issuer;
         Operation& operation =
             Operation::make(std::move(issuer), std::forward<Handler>(handler), std::move(deliver));
         operation.place = place;
         operation.connect_cancellation();
-        starter.start(operation, request);
+        starter->start(operation, request);
     }
 };
 
@@ -119,7 +120,8 @@ template <class From>
 boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route,
                                        AcquireOptions options) {
     core::Place place;
-    if (issuer->try_take(route, place)) co_return TicketAccess::make(std::move(issuer), place);
+    if (issuer->try_take(route, options, place))
+        co_return TicketAccess::make(std::move(issuer), place);
     auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
                                                  boost::asio::as_tuple(boost::asio::use_awaitable));
     if (code) throw Error(code, ticket.refusal());

@@ -6,10 +6,14 @@
 #define SLUICE_DETAIL_ALARM_HPP
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/wait_traits.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -54,6 +58,18 @@ requires requires {
 struct AlarmOf<Clock> {
     using type = typename Clock::Alarm;
 };
+
+/// Completes when that much of the clock's time has passed.
+template <class Clock>
+boost::asio::awaitable<void> sleep(Clock clock, std::chrono::nanoseconds time) {
+    if constexpr (requires { clock.sleep(time); }) {
+        co_await clock.sleep(time);
+    } else {
+        boost::asio::basic_waitable_timer<Clock> timer(co_await boost::asio::this_coro::executor);
+        timer.expires_at(clock.now() + std::chrono::ceil<typename Clock::duration>(time));
+        co_await timer.async_wait(boost::asio::use_awaitable);
+    }
+}
 
 } // namespace sluice::detail
 

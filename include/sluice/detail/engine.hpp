@@ -14,6 +14,7 @@
 #include <sluice/detail/answer_of.hpp>
 #include <sluice/detail/context_service.hpp>
 #include <sluice/detail/issuer.hpp>
+#include <sluice/detail/route_rules.hpp>
 #include <sluice/detail/wait_operation.hpp>
 #include <sluice/error.hpp>
 #include <sluice/options.hpp>
@@ -25,6 +26,7 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +34,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace sluice {
 
@@ -42,6 +45,8 @@ struct Stats {
     std::size_t in_flight = 0; ///< tickets out
     std::size_t buckets = 0;
     std::size_t lanes = 0;
+    std::int64_t invalid_requests = 0; ///< of the address, within its period
+    std::uint64_t observer_failures = 0;
 };
 
 namespace detail {
@@ -54,12 +59,13 @@ public:
           context_(context_of(executor_)),
           clock_(std::move(clock)),
           options_(options),
-          scheduler_(settings_of(options)),
+          scheduler_(settings_of(options), gate_of(options)),
           alarm_(clock_, executor_) {
         if (options.expected_buckets != 0) {
             scheduler_.registry().reserve(options.expected_buckets);
         }
     }
+    [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
     void attach() { ContextService::watch(context_, this->shared_from_this()); }
 
     boost::asio::any_io_executor executor() const override { return executor_; }
@@ -68,7 +74,7 @@ public:
             std::chrono::duration_cast<core::Duration>(clock_.now().time_since_epoch()));
     }
 
-    bool try_take(const Route& route, core::Place& place) override;
+    bool try_take(const Route& route, const AcquireOptions& options, core::Place& place) override;
     void start(WaitOperation& operation, const WaitRequest& request) override;
     void abort(WaitOperation& operation) override;
     bool deliver(WaitOperation& operation) override;
@@ -86,26 +92,39 @@ public:
     void close();
     Stats stats();
     void set_global(const GlobalLimit& global);
+    void replace_token();
 
 private:
     /// Holds the lock, and on the way out arms the alarm and posts what has finished.
     class Session;
 
     static core::Settings settings_of(const Options& options);
-    static core::LaneKey key_of(const Route& route) {
-        return {route.id(), route.major(), route.tag()};
+    /// An alias: the gate lives in the address.
+    static std::shared_ptr<core::Gate> gate_of(const Options& options) {
+        if (!options.address) return nullptr;
+        return {options.address, &options.address->gate()};
     }
+    [[nodiscard]] core::LaneKey key_of(const Route& route) const;
+    [[nodiscard]] core::LaneTraits traits_of(const Route& route, const core::LaneKey& key) const;
+    [[nodiscard]] std::chrono::nanoseconds wall_time() const;
+    void learn_wall_time(const Response& answer, core::Time now);
+    void tell(const std::vector<core::Event>& events) noexcept;
+    void claim_barred(WaitOperation& operation, core::Lane& lane, core::Refused why,
+                      core::Time now);
+    static errc code_of(core::Refused why) noexcept;
     core::Lane& lane_of(const Route& route, core::Time now);
     Verdict verdict_of(core::AnswerKind kind, core::Lane& lane, int status, core::Time now,
                        std::uint64_t arrival);
-    Refusal refusal_of(const core::Lane& lane, std::optional<std::chrono::nanoseconds> wait) const;
+    Refusal refusal_of(const core::Lane& lane, core::Time now,
+                       std::optional<std::chrono::nanoseconds> wait) const;
     void claim(WaitOperation& operation, boost::system::error_code code);
     void enqueue(WaitOperation& operation, core::Lane& lane,
                  std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
     void sort_out_finished(core::Time now);
     void arm(core::Time now);
     void ring();
-    std::size_t end_all(boost::system::error_code code, bool close);
+    std::size_t end_waiters(boost::system::error_code code, core::Time now);
+    core::WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
     boost::asio::any_io_executor executor_;
     boost::asio::execution_context& context_;
@@ -115,8 +134,10 @@ private:
     core::Scheduler scheduler_;
     typename AlarmOf<Clock>::type alarm_;
     core::Time armed_ = core::never;
-    core::WaiterList outbox_; // claimed, not yet posted
-    bool posting_ = false;    // some thread is emptying the outbox
+    core::WaiterList outbox_;                             // claimed, not yet posted
+    std::optional<std::chrono::nanoseconds> wall_offset_; // Discord's clock less ours
+    std::atomic<std::uint64_t> observer_failures_ = 0;
+    bool posting_ = false; // some thread is emptying the outbox
     bool closed_ = false;
 };
 
@@ -130,7 +151,18 @@ public:
     ~Session() {
         engine_.sort_out_finished(now_);
         engine_.arm(now_);
-        if (engine_.posting_ || engine_.outbox_.empty()) return;
+        const std::vector<core::Event> events = engine_.scheduler_.take_events();
+        if (!engine_.posting_ && !engine_.outbox_.empty()) post();
+        if (events.empty()) return;
+        lock_.unlock();
+        engine_.tell(events);
+    }
+
+    [[nodiscard]] core::Time now() const noexcept { return now_; }
+
+private:
+    /// Empties the outbox, without the lock while it posts.
+    void post() {
         engine_.posting_ = true;
         while (!engine_.outbox_.empty()) {
             core::WaiterList batch;
@@ -146,9 +178,6 @@ public:
         engine_.posting_ = false;
     }
 
-    [[nodiscard]] core::Time now() const noexcept { return now_; }
-
-private:
     Engine& engine_;
     std::unique_lock<Mutex> lock_;
     core::Time now_;
@@ -165,26 +194,96 @@ core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
     settings.retry_margin = std::max(core::Duration(0), options.retry_margin);
     settings.idle_time = options.idle_time;
     settings.most_idle = options.max_idle_buckets;
+    settings.split_lying_hashes = options.split_lying_hashes;
+    settings.record_events = static_cast<bool>(options.observer);
     return settings;
+}
+
+/// Which queue a request belongs to. Deletes of messages are limited by age.
+template <class Clock, class Mutex>
+core::LaneKey Engine<Clock, Mutex>::key_of(const Route& route) const {
+    core::LaneKey key{route.id(), route.major(), route.tag()};
+    if (route.message_id() != 0 && options_.split_deletes_by_age) {
+        key.route += age_class(route.message_id(), wall_time()) * age_class_stride;
+    }
+    return key;
+}
+
+template <class Clock, class Mutex>
+core::LaneTraits Engine<Clock, Mutex>::traits_of(const Route& route,
+                                                 const core::LaneKey& key) const {
+    core::LaneTraits traits;
+    traits.family = options_.join_reactions && writes_reaction(route) ? reactions : key.route;
+    traits.exempt = route.exempt_from_global();
+    traits.idempotent = is_idempotent(route.method());
+    traits.tokenless = route.major().family() == core::MajorKind::webhook_token;
+    traits.webhook = traits.tokenless && names_webhook(route);
+    return traits;
 }
 
 template <class Clock, class Mutex>
 core::Lane& Engine<Clock, Mutex>::lane_of(const Route& route, core::Time now) {
-    core::Lane& lane = scheduler_.lane(key_of(route), route.exempt_from_global(), now);
-    const auto method = route.method();
-    lane.idempotent = method == "GET" || method == "PUT" || method == "DELETE";
-    return lane;
+    const core::LaneKey key = key_of(route);
+    if (core::Lane* known = scheduler_.find(key, now)) {
+        if (route.exempt_from_global()) known->traits.exempt = true;
+        return *known;
+    }
+    return scheduler_.lane(key, traits_of(route, key), now);
+}
+
+/// Discord's clock as its answers show it; this machine's until the first of them.
+template <class Clock, class Mutex>
+std::chrono::nanoseconds Engine<Clock, Mutex>::wall_time() const {
+    if (wall_offset_) return const_cast<Engine*>(this)->now().time_since_epoch() + *wall_offset_;
+    return std::chrono::system_clock::now().time_since_epoch();
 }
 
 template <class Clock, class Mutex>
-bool Engine<Clock, Mutex>::try_take(const Route& route, core::Place& place) {
+void Engine<Clock, Mutex>::learn_wall_time(const Response& answer, core::Time now) {
+    if (!answer.reset || !answer.reset_after) return;
+    wall_offset_ = answer.reset->time_since_epoch() - *answer.reset_after - now.time_since_epoch();
+}
+
+template <class Clock, class Mutex>
+bool Engine<Clock, Mutex>::try_take(const Route& route, const AcquireOptions& options,
+                                    core::Place& place) {
     if (!route.valid()) return false;
     const Session session(*this);
     if (closed_) return false;
     core::Lane& lane = lane_of(route, session.now());
-    if (scheduler_.try_admit(lane, session.now(), place)) return true;
+    if (scheduler_.try_admit(lane, session.now(), place, options.min_remaining)) return true;
     scheduler_.leave(lane, session.now());
     return false;
+}
+
+template <class Clock, class Mutex>
+errc Engine<Clock, Mutex>::code_of(core::Refused why) noexcept {
+    switch (why) {
+    case core::Refused::unauthorized:
+        return errc::unauthorized;
+    case core::Refused::unknown_webhook:
+        return errc::unknown_webhook;
+    case core::Refused::too_many_invalid:
+        return errc::too_many_invalid_requests;
+    case core::Refused::ended:
+        return errc::closed;
+    case core::Refused::wait_too_long:
+    case core::Refused::too_few_left:
+        break;
+    }
+    return errc::wait_too_long;
+}
+
+/// What the observer throws is its own affair.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::tell(const std::vector<core::Event>& events) noexcept {
+    for (const core::Event& event : events) {
+        try {
+            options_.observer(event);
+        } catch (...) {
+            observer_failures_.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
 }
 
 template <class Clock, class Mutex>
@@ -197,15 +296,39 @@ void Engine<Clock, Mutex>::claim(WaitOperation& operation, boost::system::error_
 template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& request) {
     const Session session(*this);
+    const core::Time now = session.now();
     if (operation.aborted) return claim(operation, boost::asio::error::operation_aborted);
     if (closed_) return claim(operation, errc::closed);
-    if (operation.place.lane != nullptr) {
-        return enqueue(operation, *operation.place.lane, options_.max_wait, session.now());
+    if (core::Lane* lane = operation.place.lane) {
+        if (const auto why = scheduler_.barred(*lane, now)) {
+            return claim_barred(operation, *lane, *why, now);
+        }
+        return enqueue(operation, *lane, options_.max_wait, now);
     }
     if (!request.route.valid()) return claim(operation, errc::invalid_route);
-    core::Lane& lane = lane_of(request.route, session.now());
-    enqueue(operation, lane,
-            request.options.max_wait ? request.options.max_wait : options_.max_wait, session.now());
+    core::Lane& lane = lane_of(request.route, now);
+    const auto why = scheduler_.barred(lane, now);
+    const bool full = options_.max_queued && scheduler_.queued() >= *options_.max_queued;
+    if (why) {
+        claim_barred(operation, lane, *why, now);
+    } else if (full || lane.bucket->queued > request.options.max_ahead.value_or(UINT64_MAX)) {
+        claim(operation, errc::queue_full);
+    } else {
+        operation.min_remaining = request.options.min_remaining;
+        const auto& own = request.options.max_wait;
+        return enqueue(operation, lane, own ? own : options_.max_wait, now);
+    }
+    scheduler_.leave(lane, now);
+}
+
+/// No request of this lane may go: says so at once, and until when if that is known.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::claim_barred(WaitOperation& operation, core::Lane& lane,
+                                        core::Refused why, core::Time now) {
+    std::optional<std::chrono::nanoseconds> wait;
+    if (why == core::Refused::too_many_invalid) wait = scheduler_.gate().stopped_until(now) - now;
+    operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, wait));
+    claim(operation, code_of(why));
 }
 
 template <class Clock, class Mutex>
@@ -217,7 +340,7 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
         const auto at = scheduler_.predict(lane, now, arrival);
         if (at && *at - now > *max_wait) {
-            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, *at - now));
+            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, *at - now));
             scheduler_.leave(lane, now);
             return claim(operation, errc::wait_too_long);
         }
@@ -236,9 +359,9 @@ void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
         boost::system::error_code code;
         if (operation.state == core::WaiterState::refused) {
             const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
-            operation.refusal = std::make_unique<Refusal>(
-                refusal_of(*operation.place.lane, at ? std::optional(*at - now) : std::nullopt));
-            code = errc::wait_too_long;
+            operation.refusal = std::make_unique<Refusal>(refusal_of(
+                *operation.place.lane, now, at ? std::optional(*at - now) : std::nullopt));
+            code = code_of(operation.why);
         }
         claim(operation, code);
     }
@@ -289,11 +412,15 @@ void Engine<Clock, Mutex>::ring() {
 }
 
 template <class Clock, class Mutex>
-Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane,
+Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane, core::Time now,
                                          std::optional<std::chrono::nanoseconds> wait) const {
+    core::Bucket& bucket = *lane.bucket;
+    const auto next = bucket.window.predict(now, bucket.out(now), 0, core::Duration(0));
+    const bool has_room = next && *next <= now && lane.blocked_until <= now;
     Refusal refusal;
     refusal.retry_after = wait;
-    refusal.scope = Scope::user;
+    // A bucket that has room, all the same, waits for the global limit.
+    refusal.scope = has_room && !lane.traits.exempt ? Scope::global : Scope::user;
     refusal.bucket = BucketHash::parse(scheduler_.registry().hash_of(*lane.bucket));
     return refusal;
 }
@@ -304,7 +431,7 @@ Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane
     Verdict verdict;
     verdict.kind = kind;
     verdict.retry = status == 429 || status == 502 || status == 503 ||
-                    ((status == 500 || status == 504) && lane.idempotent);
+                    ((status == 500 || status == 504) && lane.traits.idempotent);
     if (!verdict.retry) return verdict;
     if (const auto at = scheduler_.predict(lane, now, arrival)) verdict.after = *at - now;
     return verdict;
@@ -314,6 +441,7 @@ template <class Clock, class Mutex>
 Verdict Engine<Clock, Mutex>::update(core::Place& place, const Response& answer,
                                      std::optional<core::Time> sent) {
     const Session session(*this);
+    learn_wall_time(answer, session.now());
     const core::AnswerKind kind =
         place.taken() ? scheduler_.answer(place, answer_of(answer), sent, session.now())
                       : scheduler_.answer_unplaced(*place.lane, answer_of(answer), session.now());
@@ -378,29 +506,62 @@ std::size_t Engine<Clock, Mutex>::collect(std::chrono::nanoseconds idle) {
     return scheduler_.collect(session.now(), idle);
 }
 
+/// Ends all waiters; what was granted before stays granted.
 template <class Clock, class Mutex>
-std::size_t Engine<Clock, Mutex>::end_all(boost::system::error_code code, bool close) {
-    const Session session(*this);
-    if (close) closed_ = true;
-    sort_out_finished(session.now()); // what was granted before stays granted
-    const std::size_t ended = scheduler_.refuse_all(session.now());
-    core::WaiterList refused = scheduler_.take_finished();
-    while (!refused.empty()) {
-        auto& operation = static_cast<WaitOperation&>(refused.front());
-        refused.pop_front();
-        claim(operation, code);
+std::size_t Engine<Clock, Mutex>::end_waiters(boost::system::error_code code, core::Time now) {
+    sort_out_finished(now);
+    const std::size_t ended = scheduler_.refuse_all(now);
+    core::WaiterList finished = scheduler_.take_finished();
+    while (!finished.empty()) {
+        auto& operation = static_cast<WaitOperation&>(finished.front());
+        finished.pop_front();
+        const bool granted = operation.state == core::WaiterState::granted;
+        claim(operation, granted ? boost::system::error_code() : code);
     }
     return ended;
 }
 
 template <class Clock, class Mutex>
 std::size_t Engine<Clock, Mutex>::cancel_all() {
-    return end_all(boost::asio::error::operation_aborted, false);
+    const Session session(*this);
+    return end_waiters(boost::asio::error::operation_aborted, session.now());
 }
 
 template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::close() {
-    end_all(errc::closed, true);
+    const Session session(*this);
+    closed_ = true;
+    end_waiters(errc::closed, session.now());
+}
+
+/// Takes out what waits on the context or was to be posted there, and disturbs nobody else.
+template <class Clock, class Mutex>
+core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_context& context,
+                                                core::Time now) {
+    std::vector<WaitOperation*> queued;
+    scheduler_.registry().each_lane([&](core::Lane& lane) {
+        for (core::Waiter& waiter : lane.waiting) {
+            auto& operation = static_cast<WaitOperation&>(waiter);
+            if (operation.context == &context) queued.push_back(&operation);
+        }
+    });
+    for (WaitOperation* operation : queued) {
+        if (operation->state != core::WaiterState::queued) continue; // granted by the one before
+        scheduler_.withdraw(*operation, now);
+        claim(*operation, boost::asio::error::operation_aborted);
+    }
+    sort_out_finished(now);
+    core::WaiterList taken;
+    for (auto at = outbox_.begin(); at != outbox_.end();) {
+        auto& operation = static_cast<WaitOperation&>(*at);
+        if (operation.context != &context) {
+            ++at;
+            continue;
+        }
+        at = outbox_.erase(at);
+        taken.push_back(operation);
+    }
+    return taken;
 }
 
 template <class Clock, class Mutex>
@@ -408,27 +569,14 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
     core::WaiterList doomed;
     {
         const Session session(*this);
-        if (&context == &context_) {
+        const bool ours = &context == &context_;
+        if (ours) {
             closed_ = true;
             alarm_.shut_down();
+            executor_ = {}; // a strand must not outlive its context
         }
-        core::WaiterList others;
-        sort_out_finished(session.now());
-        scheduler_.refuse_all(session.now());
-        core::WaiterList ended = scheduler_.take_finished();
-        ended.splice(ended.end(), outbox_);
-        while (!ended.empty()) {
-            auto& operation = static_cast<WaitOperation&>(ended.front());
-            ended.pop_front();
-            if (operation.context == &context) {
-                operation.claimed = true;
-                doomed.push_back(operation);
-            } else if (operation.claimed) {
-                outbox_.push_back(operation);
-            } else {
-                claim(operation, errc::closed);
-            }
-        }
+        doomed = take_out(context, session.now());
+        if (ours) end_waiters(errc::closed, session.now());
     }
     while (!doomed.empty()) {
         auto& operation = static_cast<WaitOperation&>(doomed.front());
@@ -444,8 +592,19 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
 template <class Clock, class Mutex>
 Stats Engine<Clock, Mutex>::stats() {
     const Session session(*this);
-    return {scheduler_.counters(), scheduler_.queued(), scheduler_.in_flight(),
-            scheduler_.registry().bucket_count(), scheduler_.registry().lane_count()};
+    return {scheduler_.counters(),
+            scheduler_.queued(),
+            scheduler_.in_flight(),
+            scheduler_.registry().bucket_count(),
+            scheduler_.registry().lane_count(),
+            scheduler_.gate().invalid(session.now()),
+            observer_failures_.load(std::memory_order_relaxed)};
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::replace_token() {
+    const Session session(*this);
+    scheduler_.replace_token();
 }
 
 template <class Clock, class Mutex>

@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace sluice {
 
@@ -45,6 +46,11 @@ namespace detail {
 
 class WaitOperation;
 
+/// RFC 9110, 9.2.2: repeating such a request has the effect of sending it once.
+[[nodiscard]] constexpr bool is_idempotent(std::string_view method) noexcept {
+    return method == "GET" || method == "PUT" || method == "DELETE";
+}
+
 /// What a waiting operation asks for.
 struct WaitRequest {
     Route route;
@@ -62,7 +68,8 @@ public:
     [[nodiscard]] virtual core::Time now() = 0;
 
     /// A place without waiting, if that overtakes nobody.
-    virtual bool try_take(const Route& route, core::Place& place) = 0;
+    virtual bool try_take(const Route& route, const AcquireOptions& options,
+                          core::Place& place) = 0;
     /// Queues the operation, again on the lane of its place if it has one. It is posted exactly
     /// once, now or later, unless its execution context is destroyed first.
     virtual void start(WaitOperation& operation, const WaitRequest& request) = 0;

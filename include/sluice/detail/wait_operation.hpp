@@ -91,19 +91,39 @@ public:
     void post() override { boost::asio::post(executor_, Posted(this)); }
 
     void destroy() noexcept override {
-        const Handler handler = release(); // dies last, when this memory is free again
+        [[maybe_unused]] const Handler handler = release(); // dies last: this memory is free again
     }
 
     /// Must come before the operation is published.
     void connect_cancellation() {
         auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-        if (!slot.is_connected()) return;
-        slot.assign([this](boost::asio::cancellation_type type) {
-            if (type != boost::asio::cancellation_type::none) issuer->abort(*this);
-        });
+        if (slot.is_connected()) slot.template emplace<Canceller>(*this);
     }
 
 private:
+    /// What the slot holds. A signal may go before the operation (when an io_context is destroyed
+    /// last, they usually do), and then the slot must not be touched any more.
+    class Canceller {
+    public:
+        explicit Canceller(HandlerOperation& operation) noexcept : operation_(operation) {
+            operation.canceller_ = this;
+        }
+        Canceller(const Canceller&) = delete;
+        Canceller& operator=(const Canceller&) = delete;
+        ~Canceller() {
+            if (operation_.canceller_ == this) operation_.canceller_ = nullptr;
+        }
+
+        void operator()(boost::asio::cancellation_type type) const {
+            if (type == boost::asio::cancellation_type::none) return;
+            const std::shared_ptr<Issuer> from = operation_.issuer; // must outlive its own call
+            from->abort(operation_);
+        }
+
+    private:
+        HandlerOperation& operation_;
+    };
+
     HandlerOperation(std::shared_ptr<Issuer> from, Handler&& handler, Deliver&& deliver,
                      const Candidate& executor)
         : WaitOperation(std::move(from), context_of(executor)),
@@ -142,11 +162,11 @@ private:
         const std::shared_ptr<Issuer> from = issuer;
         const core::Place granted = std::exchange(place, core::Place());
         const boost::system::error_code result = code;
-        std::unique_ptr<Refusal> why = std::move(refusal);
+        std::unique_ptr<Refusal> reason = std::move(refusal);
         // Work is released only after the handler has run: a context must not stop in between.
         const Executor keep_running = executor_;
         Handler handler = release();
-        deliver(std::move(handler), from, result, granted, std::move(why));
+        deliver(std::move(handler), from, result, granted, std::move(reason));
     }
 
     void throw_away() noexcept {
@@ -158,8 +178,7 @@ private:
 
     /// Disconnects, frees the memory and hands out the handler.
     Handler release() noexcept {
-        auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-        if (slot.is_connected()) slot.clear();
+        if (canceller_ != nullptr) boost::asio::get_associated_cancellation_slot(handler_).clear();
         Handler handler = std::move(handler_);
         Allocator allocator(boost::asio::get_associated_allocator(handler));
         this->~HandlerOperation();
@@ -168,6 +187,7 @@ private:
     }
 
     Handler handler_;
+    Canceller* canceller_ = nullptr; // while the slot holds one
     [[no_unique_address]] Deliver deliver_;
     Executor executor_;
 };

@@ -80,6 +80,18 @@ public:
         return run_until(context, now() + time);
     }
 
+    /// Runs one handler; if none is ready, time jumps until one is. Returns 0 when nothing is ready
+    /// and nothing is due. For tests that stop after every handler in turn.
+    std::size_t run_one(boost::asio::io_context& context) {
+        for (;;) {
+            if (context.stopped()) context.restart();
+            if (context.poll_one() != 0) return 1;
+            const std::unique_ptr<Entry> due = state_->take_next(std::nullopt);
+            if (due == nullptr) return 0;
+            due->ring({});
+        }
+    }
+
     /// Lets time pass without running anything: what has become due rings at the next run().
     void advance(duration time) {
         const std::lock_guard lock(state_->mutex);
@@ -113,7 +125,8 @@ private:
         std::uint64_t sequence = 0;
 
         Key add(time_point at, std::unique_ptr<Entry> entry) {
-            detail::BasicContextService<State>::watch(*entry->context(), shared_from_this());
+            sluice::detail::BasicContextService<State>::watch(*entry->context(),
+                                                              shared_from_this());
             const std::lock_guard lock(mutex);
             const Key key{at, ++sequence};
             entries.emplace(key, std::move(entry));
@@ -157,7 +170,7 @@ private:
                                             boost::asio::execution::outstanding_work.tracked)),
               handler_(std::move(handler)) {}
         void ring(boost::system::error_code code) override {
-            boost::asio::get_associated_cancellation_slot(handler_).clear();
+            // The slot keeps its key, which finds nothing from here on; the signal may be gone.
             boost::asio::post(executor_, boost::asio::append(std::move(handler_), code));
         }
 

@@ -10,12 +10,16 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <utility>
 
 namespace sluice::core {
 
-inline Scheduler::Scheduler(const Settings& settings)
-    : settings_(settings), latency_(settings.credit_cap) {
+inline Scheduler::Scheduler(const Settings& settings, std::shared_ptr<Gate> gate)
+    : settings_(settings),
+      gate_(gate ? std::move(gate) : std::make_shared<Gate>(InvalidRequestLimits(), false)),
+      latency_(settings.credit_cap) {
     global_.configure(settings.global_limit, settings.global_period, settings.longest_global_hold);
 }
 
@@ -26,7 +30,6 @@ inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now)
 }
 
 inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
-    if (now < blocked_until_) return 0;
     const std::int64_t out = bucket.out(now);
     if (!bucket.key.hash_known) return bucket.window.available(now, out, credit(now));
     return bucket.window.available(now, out + probes_.count(bucket.key.major, now), credit(now));
@@ -55,8 +58,9 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     place.sent = now;
     place.warm = connections_.take(now);
     place.probe = !bucket.key.hash_known && !bucket.window.answered();
-    place.holds_slot = !lane.exempt;
+    place.holds_slot = !lane.traits.exempt;
     if (place.holds_slot) place.slot = global_.take(now);
+    gate_->pass(now);
     if (place.probe) probes_.add(bucket.key.major, now);
     ++lane.in_flight;
     ++bucket.in_flight;
@@ -65,13 +69,25 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     ++counters_.granted;
 }
 
-inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place) {
+/// Whether a request that its bucket has room for has to queue with those of other buckets.
+inline bool Scheduler::goes_in_turn(const Lane& lane, Time now) {
+    return !lane.traits.exempt || gate_->opens(now) > now;
+}
+
+/// What is left to ask once a bucket has room: the token's limit and the address.
+inline bool Scheduler::may_pass(const Lane& lane, Time now) {
+    return (lane.traits.exempt || global_.has_room(now)) && gate_->opens(now) <= now;
+}
+
+inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining) {
     sync(now);
+    if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
-    if (ready_.contains(bucket) || available(bucket, now) <= 0) return false;
-    if (!lane.exempt && (!ready_.empty() || !global_.has_room(now))) return false;
+    if (ready_.contains(bucket)) return false;
+    if (available(bucket, now) < std::max<std::int64_t>(1, min_remaining)) return false;
+    if (ready_.empty() ? !may_pass(lane, now) : goes_in_turn(lane, now)) return false;
     take(lane, now, place);
     return true;
 }
@@ -92,6 +108,8 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
     }
     lane.waiting.insert(at, waiter);
     waiter.state = WaiterState::queued;
+    waiter.place.sent = now; // until it is granted: since when it waits
+    note(EventKind::waiting, lane);
     ++lane.queued;
     ++lane.bucket->queued;
     ++queued_;
@@ -125,15 +143,24 @@ inline void Scheduler::withdraw(Waiter& waiter, Time now) {
     rest(bucket, now);
 }
 
-inline void Scheduler::refuse(Waiter& waiter) {
+inline void Scheduler::refuse(Waiter& waiter, Refused why) {
     unqueue(waiter);
     waiter.state = WaiterState::refused;
+    waiter.why = why;
     finished_.push_back(waiter);
 }
 
+/// It is the first waiter's turn.
 inline void Scheduler::grant(Lane& lane, Time now) {
     Waiter& waiter = lane.waiting.front();
+    if (const auto why = barred(lane, now)) return refuse(waiter, *why);
+    if (waiter.min_remaining > 1 && available(*lane.bucket, now) < waiter.min_remaining) {
+        return refuse(waiter, Refused::too_few_left);
+    }
     unqueue(waiter);
+    const Duration waited = now - waiter.place.sent;
+    counters_.longest_wait = std::max(counters_.longest_wait, waited);
+    note(EventKind::granted, lane, waited);
     take(lane, now, waiter.place);
     ++lane.granted;
     waiter.state = WaiterState::granted;
@@ -143,12 +170,10 @@ inline void Scheduler::grant(Lane& lane, Time now) {
 inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     const std::int64_t out = bucket.out(now);
     Time wake = std::min(bucket.window.next_change(now, out, credit(now)), bucket.next_lost());
-    if (now < blocked_until_) wake = std::min(wake, blocked_until_);
     for (const Lane& lane : bucket.lanes) {
         if (lane.queued != 0 && lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
     }
-    if (bucket.key.hash_known && now >= blocked_until_ &&
-        bucket.window.available(now, out, credit(now)) > 0 &&
+    if (bucket.key.hash_known && bucket.window.available(now, out, credit(now)) > 0 &&
         probes_.count(bucket.key.major, now) > 0) {
         wake = std::min(wake, probes_.watch(bucket));
     }
@@ -163,7 +188,7 @@ inline void Scheduler::serve(Bucket& bucket, Time now) {
     while (bucket.queued != 0) {
         Lane* lane = next_lane(bucket, now);
         if (lane == nullptr || available(bucket, now) <= 0) break;
-        if (!lane->exempt) {
+        if (goes_in_turn(*lane, now)) {
             wakes_.erase(bucket);
             ready_.set(bucket, lane->waiting.front().place.arrival);
             return;
@@ -186,14 +211,19 @@ inline void Scheduler::serve(Bucket& bucket, Time now) {
 }
 
 inline void Scheduler::serve_global(Time now) {
-    while (!ready_.empty() && now >= blocked_until_ && global_.has_room(now)) {
+    while (!ready_.empty()) {
         Bucket& bucket = ready_.top();
         Lane* lane = next_lane(bucket, now);
-        if (lane != nullptr && available(bucket, now) > 0) grant(*lane, now);
+        if (lane != nullptr && available(bucket, now) > 0) {
+            if (!may_pass(*lane, now)) break;
+            grant(*lane, now);
+        }
         serve(bucket, now);
     }
-    global_wake_ =
-        ready_.empty() ? never : (now < blocked_until_ ? blocked_until_ : global_.next_change(now));
+    global_wake_ = never;
+    if (ready_.empty()) return;
+    const Time opens = gate_->opens(now);
+    global_wake_ = opens > now ? opens : global_.next_change(now);
 }
 
 inline void Scheduler::advance(Time now) {
@@ -203,7 +233,7 @@ inline void Scheduler::advance(Time now) {
     while (!bounds_.empty() && bounds_.top_key() <= now) {
         Waiter& waiter = bounds_.top();
         Bucket& bucket = *waiter.place.lane->bucket;
-        refuse(waiter);
+        refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
         serve(bucket, now);
         rest(bucket, now);
@@ -223,21 +253,21 @@ inline Time Scheduler::next_wake() const noexcept {
 inline void Scheduler::rest(Bucket& bucket, Time now) {
     if (bucket.queued != 0 || bucket.places != 0) return;
     registry_.set_idle(bucket, now);
-    counters_.evicted += registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2);
+    note_evicted(registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2));
 }
 
 inline std::size_t Scheduler::collect(Time now, Duration idle) {
     const std::size_t evicted = registry_.collect(now, now - idle);
-    counters_.evicted += evicted;
+    note_evicted(evicted);
     return evicted;
 }
 
-inline std::size_t Scheduler::refuse_all(Time now) {
+inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
     std::size_t refused = 0;
     registry_.each_lane([&](Lane& lane) {
         if (lane.queued == 0) return;
         for (; lane.queued != 0; ++refused)
-            refuse(lane.waiting.front());
+            refuse(lane.waiting.front(), why);
         serve(*lane.bucket, now);
     });
     serve_global(now);
@@ -250,11 +280,11 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     if (lane.queued != 0 && arrival < lane.waiting.front().place.arrival) ahead = 0;
     const std::int64_t out =
         bucket.out(now) + (bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0);
-    const Time start = std::max({now, lane.blocked_until, blocked_until_});
+    const Time start = std::max(gate_->opens(now), lane.blocked_until);
     auto at = bucket.window.predict(now, out, ahead, credit(now));
     if (!at) return std::nullopt;
     *at = std::max(*at, start);
-    if (lane.exempt) return at;
+    if (lane.traits.exempt) return at;
     const std::int64_t others = static_cast<std::int64_t>(ready_.size());
     const std::int64_t before = ready_.contains(bucket) ? ahead + others - 1 : others;
     return std::max(*at, global_.predict(now, before));

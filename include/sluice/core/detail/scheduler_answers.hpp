@@ -106,6 +106,8 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
                              Time now) {
     ++counters_.answered;
     ++counters_.by_kind[static_cast<std::size_t>(kind)];
+    note_answer(EventKind::answered, lane, answer, kind);
+    protect(lane, answer, kind, now);
     if (kind == AnswerKind::server_error && !answer.has_numbers()) {
         issuer.lose(now); // it may have been counted: nobody knows
     } else if (kind == AnswerKind::success || kind == AnswerKind::server_error) {
@@ -113,6 +115,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     } else {
         apply_refusal(lane, issuer, answer, kind, now);
     }
+    recheck_bounds(*lane.bucket, now);
     serve(*lane.bucket, now);
 }
 
@@ -121,6 +124,7 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     const HashId hash = registry_.intern(answer.hash);
     Bucket& counter =
         hash == 0 ? Registry::resolve(&issuer) : follow_hash(lane, hash, answer.seen, now);
+    if (hash != 0) check_sharing(lane, counter, answer, now);
     if (answer.has_numbers()) {
         counter.window.accept(answer.seen, credit(now));
     } else {
@@ -136,27 +140,33 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
 /// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
 inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now) {
     Bucket& from = *lane.bucket;
-    const BucketKey key{hash, lane.key.major, true};
+    const BucketKey key = registry_.key_of(hash, lane);
     if (from.key == key) {
         lane.hash_sent = std::max(lane.hash_sent, seen.sent);
-        registry_.learn(lane.key.route, hash);
+        registry_.learn(lane.traits.family, hash);
         return from;
     }
     if (from.key.hash_known && seen.sent <= lane.hash_sent) return registry_.bucket(key);
 
     lane.hash_sent = seen.sent;
-    registry_.learn(lane.key.route, hash);
+    registry_.learn(lane.traits.family, hash);
     if (!from.key.hash_known) {
         Bucket& counter = link(from, hash);
-        link_some(lane.key.route, hash, now);
+        link_some(lane.traits.family, hash, now);
         return counter;
     }
+    ++counters_.moved;
+    note(EventKind::lane_moved, lane);
+    return move(lane, key, now);
+}
+
+inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
+    Bucket& from = *lane.bucket;
     Bucket& to = registry_.bucket(key);
     // What is in flight from this lane was issued elsewhere and will count there all the same.
     to.lose(now, lane.in_flight);
     registry_.set_busy(to);
     Registry::move_lane(lane, to);
-    ++counters_.moved;
     serve(from, now);
     rest(from, now);
     return to;
@@ -164,9 +174,10 @@ inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash, const Observation
 
 /// The bucket of a route gets its hash: it is renamed, or turns out to be one that exists.
 inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
-    Bucket* known = registry_.find_bucket({hash, unknown.key.major, true});
+    const BucketKey key = registry_.key_of(hash, unknown.lanes.front());
+    Bucket* known = registry_.find_bucket(key);
     if (known == nullptr) {
-        registry_.rename(unknown, hash);
+        registry_.rename(unknown, key);
         return unknown;
     }
     unschedule(unknown);
@@ -177,10 +188,10 @@ inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
 
 /// Other buckets of the route get the hash too. A few with each answer: a bot may have made
 /// thousands before the first answer came, and no call may take that long.
-inline void Scheduler::link_some(std::uint64_t route, HashId hash, Time now) {
+inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     constexpr int at_most = 32;
     for (int linked = 0; linked < at_most; ++linked) {
-        Bucket* unknown = registry_.next_unknown(route);
+        Bucket* unknown = registry_.next_unknown(family);
         if (unknown == nullptr) return;
         serve(link(*unknown, hash), now);
     }
@@ -205,6 +216,7 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
 inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer,
                                      AnswerKind kind, Time now) {
     const Duration wait = wait_of(lane, answer, kind);
+    note_answer(EventKind::refused, lane, answer, kind, wait);
     switch (kind) {
     case AnswerKind::user_limit:
         refuse_bucket(lane, issuer, answer, wait);
@@ -213,7 +225,7 @@ inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& a
         global_.block_until(now + wait);
         break;
     case AnswerKind::cloudflare:
-        blocked_until_ = std::max(blocked_until_, now + wait);
+        gate_->block_until(now + wait);
         break;
     case AnswerKind::headerless:
         issuer.window.narrow();
@@ -242,7 +254,7 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
         return;
     }
     block_lane(lane, now + wait);
-    Bucket* named = hash == 0 ? nullptr : registry_.find_bucket({hash, lane.key.major, true});
+    Bucket* named = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
     if (named != nullptr) {
         named->window.refuse(answer.seen, wait, credit(now));
         serve(*named, now);
@@ -255,9 +267,129 @@ inline void Scheduler::block_lane(Lane& lane, Time until) {
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
         if (waiter.bound >= lane.blocked_until) continue;
-        refuse(waiter);
+        refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
     }
+}
+
+/// An answer may have made waits longer than their bounds. Those at the back wait longest, so it
+/// looks from there and stops at the first that still fits; an earlier one with a tighter bound
+/// leaves when that has passed.
+inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
+    for (Lane& lane : bucket.lanes) {
+        while (lane.bounded != 0) {
+            Waiter& last = lane.waiting.back();
+            if (last.bound == never) break;
+            const auto at =
+                bucket.window.predict(now, bucket.out(now), lane.queued - 1, credit(now));
+            if (!at || *at <= last.bound) break;
+            refuse(last, Refused::wait_too_long);
+            ++counters_.refused_waits;
+        }
+    }
+}
+
+/// Routes that show one hash are taken to share a counter until an answer makes that impossible.
+inline void Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
+    const Observation& seen = answer.seen;
+    if (!settings_.split_lying_hashes || !seen.limit || !seen.remaining || !seen.reset_after)
+        return;
+    const bool several =
+        std::any_of(counter.lanes.begin(), counter.lanes.end(),
+                    [&](const Lane& other) { return other.traits.family != lane.traits.family; });
+    if (!several || *seen.limit != counter.window.limit() || counter.window.counts_late()) return;
+    const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
+                               *seen.limit - *seen.remaining};
+    const bool lies =
+        counter.sharing().contradicts(sample, counter.window.interval(), counter.window.period());
+    counter.sharing().add(sample);
+    if (lies && registry_.split(static_cast<HashId>(counter.key.name))) {
+        ++counters_.split;
+        note(EventKind::split, lane);
+        split(counter, now);
+    }
+}
+
+/// Every lane of this bucket but those of its first family goes to a bucket of its own; buckets of
+/// other major parameters follow with their next answers.
+inline void Scheduler::split(Bucket& bucket, Time now) {
+    const auto hash = static_cast<HashId>(bucket.key.name);
+    const std::uint64_t first = bucket.lanes.front().traits.family;
+    registry_.rename(bucket, registry_.key_of(hash, bucket.lanes.front()));
+    for (auto at = bucket.lanes.begin(); at != bucket.lanes.end();) {
+        Lane& lane = *at++;
+        if (lane.traits.family == first) continue;
+        Bucket& to = move(lane, registry_.key_of(hash, lane), now);
+        serve(to, now);
+    }
+}
+
+inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
+    if (gate_->stopped(now)) return Refused::too_many_invalid;
+    if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
+    if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.key.major)) {
+        return Refused::unknown_webhook;
+    }
+    return std::nullopt;
+}
+
+inline void Scheduler::refuse_lane(Lane& lane, Refused why) {
+    while (lane.queued != 0)
+        refuse(lane.waiting.front(), why);
+}
+
+/// Counts what may end in a ban, and stops what can only add to it.
+/// Discord docs, "Invalid Request Limit": 401, 403 and 429 count, a 429 of scope `shared` does not.
+inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now) {
+    const bool shared = kind == AnswerKind::shared_limit;
+    const int status = answer.status;
+    if (status == 401 || status == 403 || (status == 429 && (!shared || gate_->counts_shared()))) {
+        gate_->add_invalid(now);
+        if (gate_->slowed(now) && !std::exchange(slowed_, true)) note(EventKind::slowed, lane);
+        if (gate_->stopped(now)) {
+            if (!std::exchange(stopped_, true)) note(EventKind::stopped, lane);
+            refuse_all(now, Refused::too_many_invalid);
+        }
+    } else if (slowed_ || stopped_) {
+        slowed_ = gate_->slowed(now);
+        stopped_ = gate_->stopped(now);
+    }
+    if (status == 401 && !lane.traits.tokenless && !std::exchange(unauthorized_, true)) {
+        registry_.each_lane([&](Lane& other) {
+            if (other.traits.tokenless || other.queued == 0) return;
+            refuse_lane(other, Refused::unauthorized);
+            serve(*other.bucket, now);
+        });
+    }
+    if (status == 404 && lane.traits.webhook && gone_webhooks_.insert(lane.key.major).second) {
+        gone_order_.push_back(lane.key.major);
+        if (gone_order_.size() > most_gone_webhooks) {
+            gone_webhooks_.erase(gone_order_.front());
+            gone_order_.pop_front();
+        }
+        for (Lane& other : lane.bucket->lanes)
+            refuse_lane(other, Refused::unknown_webhook);
+        serve(*lane.bucket, now);
+    }
+}
+
+inline void Scheduler::note(EventKind kind, const Lane& lane, Duration wait) {
+    if (!settings_.record_events) return;
+    events_.push_back({kind, {}, 0, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
+}
+
+inline void Scheduler::note_answer(EventKind kind, const Lane& lane, const Answer& answer,
+                                   AnswerKind what, Duration wait) {
+    if (!settings_.record_events) return;
+    events_.push_back(
+        {kind, what, answer.status, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
+}
+
+inline void Scheduler::note_evicted(std::size_t count) {
+    if (count == 0) return;
+    counters_.evicted += count;
+    if (settings_.record_events)
+        events_.push_back({EventKind::evicted, {}, 0, 0, {}, 0, {}, count});
 }
 
 } // namespace sluice::core

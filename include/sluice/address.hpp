@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// The outgoing address that one or several limiters send from. Bans and Cloudflare's blocks belong
+// to an address, not to a token, so limiters that go out through one address share one of these:
+//
+//     auto address = std::make_shared<sluice::Address>();
+//     sluice::BucketManager first{executor, {.address = address}};
+//     sluice::BucketManager second{executor, {.address = address}};
+//
+// A limiter without one makes its own.
+#ifndef SLUICE_ADDRESS_HPP
+#define SLUICE_ADDRESS_HPP
+
+#include <sluice/core/gate.hpp>
+#include <sluice/core/invalid_requests.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice {
+
+/// Discord docs, "Invalid Request Limit": 10,000 in 10 minutes get the address banned.
+struct AddressOptions {
+    std::int64_t slow_at = 5'000; ///< from here on requests are spaced
+    std::int64_t stop_at =
+        9'000; ///< from here on acquires end with errc::too_many_invalid_requests
+    std::chrono::nanoseconds period = std::chrono::minutes(10);
+    /// Discord says that 429s of scope `shared` are not counted; a report of 2024-10 doubts it
+    /// (discord-api-docs#7243).
+    bool count_shared = false;
+};
+
+/// May be used from any thread. All limiters that share one must run on the same clock.
+class Address {
+public:
+    explicit Address(const AddressOptions& options = {})
+        : gate_({options.slow_at, options.stop_at, options.period}, options.count_shared) {}
+    Address(const Address&) = delete;
+    Address& operator=(const Address&) = delete;
+
+    /// For limiters.
+    [[nodiscard]] core::Gate& gate() noexcept { return gate_; }
+
+private:
+    core::Gate gate_;
+};
+
+} // namespace sluice
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+//
+// What every request of an outgoing address has to pass, whichever token it carries: Cloudflare's
+// blocks, and the count of invalid requests that ends in a ban. Several limiters may share one, so
+// unlike the rest of the core it has a lock of its own.
+#ifndef SLUICE_CORE_GATE_HPP
+#define SLUICE_CORE_GATE_HPP
+
+#include <sluice/core/invalid_requests.hpp>
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+namespace sluice::core {
+
+class Gate {
+public:
+    Gate(const InvalidRequestLimits& limits, bool count_shared) noexcept
+        : invalid_(limits), limits_(limits), count_shared_(count_shared) {}
+
+    [[nodiscard]] bool counts_shared() const noexcept { return count_shared_; }
+
+    void block_until(Time until) {
+        const std::lock_guard lock(mutex_);
+        blocked_until_ = std::max(blocked_until_, until);
+        watched_ = true;
+    }
+
+    /// An answer of 401, 403 or a 429 that counts.
+    void add_invalid(Time now) {
+        const std::lock_guard lock(mutex_);
+        invalid_.add(now);
+        if (invalid_.slows(now)) watched_ = true;
+    }
+
+    /// Nothing has ever been in the way: the cheap answer that nearly every request gets.
+    [[nodiscard]] bool untroubled() const noexcept {
+        return !watched_.load(std::memory_order_relaxed);
+    }
+
+    /// When the next request may pass, at least `now`.
+    [[nodiscard]] Time opens(Time now) {
+        if (untroubled()) return now;
+        const std::lock_guard lock(mutex_);
+        return std::max({now, blocked_until_, spaced(now)});
+    }
+
+    /// A request passes. Call it only when opens(now) == now.
+    void pass(Time now) {
+        if (untroubled()) return;
+        const std::lock_guard lock(mutex_);
+        last_ = now;
+    }
+
+    /// Acquires are refused rather than delayed.
+    [[nodiscard]] bool stopped(Time now) {
+        if (untroubled()) return false;
+        const std::lock_guard lock(mutex_);
+        return invalid_.stops(now);
+    }
+    [[nodiscard]] bool slowed(Time now) {
+        if (untroubled()) return false;
+        const std::lock_guard lock(mutex_);
+        return invalid_.slows(now);
+    }
+    [[nodiscard]] Time stopped_until(Time now) {
+        const std::lock_guard lock(mutex_);
+        return invalid_.stops_until(now);
+    }
+    [[nodiscard]] std::int64_t invalid(Time now) {
+        const std::lock_guard lock(mutex_);
+        return invalid_.count(now);
+    }
+
+private:
+    [[nodiscard]] Time spaced(Time now) noexcept {
+        const Duration spacing = invalid_.spacing(now);
+        return spacing == Duration(0) || last_ == Time::min() ? now : last_ + spacing;
+    }
+
+    std::mutex mutex_;
+    InvalidRequests invalid_;
+    InvalidRequestLimits limits_;
+    bool count_shared_;
+    Time blocked_until_ = Time::min();
+    Time last_ = Time::min(); // when a request last passed while requests were spaced
+    std::atomic<bool> watched_ = false;
+};
+
+} // namespace sluice::core
+
+#endif

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+//
+// Invalid requests of one outgoing address, and what to do about them.
+// Discord docs, "Invalid Request Limit": 10,000 answers of 401, 403 or 429 (scope `shared`
+// excepted) within 10 minutes get the address banned for a while.
+//
+// Below the first threshold nothing happens. Between the two, requests are spaced so that even if
+// every one of them were invalid the second would not be reached. At the second nothing goes out.
+#ifndef SLUICE_CORE_INVALID_REQUESTS_HPP
+#define SLUICE_CORE_INVALID_REQUESTS_HPP
+
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::core {
+
+struct InvalidRequestLimits {
+    std::int64_t slow_at = 5'000;
+    std::int64_t stop_at = 9'000;
+    Duration period = std::chrono::minutes(10);
+};
+
+class InvalidRequests {
+public:
+    explicit InvalidRequests(const InvalidRequestLimits& limits) noexcept : limits_(limits) {}
+
+    void add(Time now) noexcept {
+        turn(now);
+        ++slices_[index_];
+        ++count_;
+    }
+
+    /// Within the last period, rounded to the safe side: a slice is forgotten when all of it is
+    /// over.
+    [[nodiscard]] std::int64_t count(Time now) noexcept {
+        turn(now);
+        return count_;
+    }
+
+    [[nodiscard]] bool slows(Time now) noexcept { return count(now) >= limits_.slow_at; }
+    [[nodiscard]] bool stops(Time now) noexcept { return count(now) >= limits_.stop_at; }
+
+    /// The least time between two requests at this count; 0 below the first threshold.
+    [[nodiscard]] Duration spacing(Time now) noexcept {
+        if (!slows(now)) return Duration(0);
+        return limits_.period / std::max<std::int64_t>(1, limits_.stop_at - count_);
+    }
+
+    /// When the count falls below `threshold` if nothing invalid is added.
+    [[nodiscard]] Time below(std::int64_t threshold, Time now) noexcept {
+        turn(now);
+        std::int64_t left = count_;
+        for (std::size_t age = slices_.size(); age > 0 && left >= threshold; --age) {
+            const std::size_t oldest = (index_ + slices_.size() + 1 - age) % slices_.size();
+            left -= slices_[oldest];
+            if (left < threshold) {
+                return start_ + slice() * static_cast<std::int64_t>(slices_.size() + 1 - age);
+            }
+        }
+        return now;
+    }
+    [[nodiscard]] Time stops_until(Time now) noexcept { return below(limits_.stop_at, now); }
+
+private:
+    [[nodiscard]] Duration slice() const noexcept {
+        return std::max(Duration(1),
+                        limits_.period / static_cast<std::int64_t>(slices_.size() - 1));
+    }
+
+    /// Moves to the slice that `now` lies in, forgetting what is older than the period.
+    void turn(Time now) noexcept {
+        if (start_ == Time::min()) start_ = now;
+        const std::int64_t steps = std::max<std::int64_t>(0, (now - start_) / slice());
+        start_ += slice() * steps;
+        const auto size = static_cast<std::int64_t>(slices_.size());
+        for (std::int64_t i = 0; i < std::min(steps, size); ++i) {
+            index_ = (index_ + 1) % slices_.size();
+            count_ -= slices_[index_];
+            slices_[index_] = 0;
+        }
+    }
+
+    InvalidRequestLimits limits_;
+    std::array<std::int64_t, 61> slices_{}; // 60 of them are one period
+    std::size_t index_ = 0;
+    Time start_ = Time::min(); // of the current slice
+    std::int64_t count_ = 0;
+};
+
+} // namespace sluice::core
+
+#endif

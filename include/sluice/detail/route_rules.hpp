@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+//
+// What is known about some routes before any answer of theirs has been seen. Each rule can be
+// switched off in the options; without it the limiter learns the same from answers, at the cost of
+// a 429.
+#ifndef SLUICE_DETAIL_ROUTE_RULES_HPP
+#define SLUICE_DETAIL_ROUTE_RULES_HPP
+
+#include <sluice/route.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+namespace sluice::detail {
+
+/// Discord docs, "Snowflakes": the upper 42 bits are milliseconds since the first second of 2015.
+[[nodiscard]] constexpr std::chrono::nanoseconds created_at(std::uint64_t snowflake) noexcept {
+    constexpr std::chrono::milliseconds discord_epoch(1'420'070'400'000);
+    return discord_epoch + std::chrono::milliseconds(static_cast<std::int64_t>(snowflake >> 22U));
+}
+
+/// Of the message that a request deletes. Observed, not documented (discord-api-docs#1295, 2020-01,
+/// to #8330, 2026-05): under 10 s, up to 14 days, and older have limits of their own.
+[[nodiscard]] constexpr std::uint64_t age_class(std::uint64_t message,
+                                                std::chrono::nanoseconds wall_time) noexcept {
+    const auto age = wall_time - created_at(message);
+    if (age < std::chrono::seconds(10)) return 0;
+    return age <= std::chrono::days(14) ? 1 : 2;
+}
+
+/// What tells the classes of one route apart in its identity: odd, so that no two meet.
+inline constexpr std::uint64_t age_class_stride = 0x9e3779b97f4a7c15ULL;
+
+/// The family of all routes that write reactions. Staff, discord-api-docs#981 (2019-07): one bucket
+/// for adding, removing and clearing, whatever the emoji.
+inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
+
+[[nodiscard]] constexpr bool writes_reaction(const Route& asked) noexcept {
+    constexpr std::array<std::uint64_t, 5> writes{
+        route<"PUT /channels/{c}/messages/{m}/reactions/{e}/@me">(1, 1, 1).id(),
+        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}/@me">(1, 1, 1).id(),
+        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}/{u}">(1, 1, 1, 1).id(),
+        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}">(1, 1, 1).id(),
+        route<"DELETE /channels/{c}/messages/{m}/reactions">(1, 1).id(),
+    };
+    return std::find(writes.begin(), writes.end(), asked.id()) != writes.end();
+}
+
+/// Whether a 404 means that the webhook is gone rather than one of its messages.
+/// Discord docs, "Rate Limits": a webhook that answered 404 must not be used again.
+[[nodiscard]] constexpr bool names_webhook(const Route& asked) noexcept {
+    const std::string_view text = asked.text();
+    const std::size_t path = text.find(' ') + 1;
+    return text.substr(path).starts_with("/webhooks/") &&
+           text.find("/messages") == std::string_view::npos;
+}
+
+} // namespace sluice::detail
+
+#endif

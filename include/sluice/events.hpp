@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+//
+// What a limiter tells an observer, for logs and metrics:
+//
+//     options.observer = [](const sluice::Event& event) { log(to_string(event.kind)); };
+//
+// An observer is never called under a lock. It may be called concurrently, on the thread that
+// caused the event; what it throws is swallowed and counted in Stats. Without one nothing is
+// recorded.
+#ifndef SLUICE_EVENTS_HPP
+#define SLUICE_EVENTS_HPP
+
+#include <sluice/core/event.hpp>
+
+#include <functional>
+
+namespace sluice {
+
+using core::Event;
+using core::EventKind;
+
+using Observer = std::function<void(const Event&)>;
+
+} // namespace sluice
+
+#endif
