@@ -51,6 +51,10 @@ public:
     static constexpr Duration clock_difference = std::chrono::milliseconds(20);
     /// Two Resets of one end differ by rounding alone.
     static constexpr Duration reset_rounding = std::chrono::milliseconds(1);
+    /// So many Resets in a row that name one end show that all nodes' clocks agree; two may do so
+    /// by chance. Once they disagreed it takes many more.
+    static constexpr int clocks_agree = 4;
+    static constexpr int clocks_differ = -100;
 
     /// Whether an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
@@ -65,6 +69,11 @@ public:
     [[nodiscard]] std::int64_t told() const noexcept { return told_; }
     [[nodiscard]] Duration period() const noexcept {
         return period_ > Duration(0) ? period_ : default_period;
+    }
+    /// How long a request without an answer may count. Until a bucket has shown that it drips, what
+    /// it names as its end may be that of one slot of several: answers may be lost in a row.
+    [[nodiscard]] Duration doubt_period() const noexcept {
+        return limit_ > 1 && !drip_.drips() ? 2 * period() : period();
     }
     /// When the bucket is full again, seen from here without credit; nothing when nothing is known
     /// to be spent.
@@ -115,6 +124,10 @@ private:
     void merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
                Duration credit) noexcept;
     void place_deadline(const Observation& seen, Interval end) noexcept;
+    void compare_clocks(Duration apart) noexcept {
+        const bool agree = apart <= reset_rounding && apart >= -reset_rounding;
+        agreement_ = agree ? std::min(agreement_ + 1, clocks_agree) : clocks_differ;
+    }
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
@@ -135,10 +148,10 @@ private:
     Time blocked_until_ = Time::min();
     Duration period_{0};
     DripDetector drip_;
+    int agreement_ = 0; // Resets that named one end since two did not; up to clocks_agree
     bool has_deadline_ = false;
     bool has_window_ = false;
     bool has_reset_ = false;
-    bool resets_differ_ = false; // in this window: the end moves, or the nodes' clocks differ
     bool answered_ = false;
     bool narrowed_ = false;    // refused while unknown: the width has to be earned
     bool counts_late_ = false; // the server reports before it counts: remaining is one too high
@@ -203,6 +216,7 @@ inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
     limit_sent_ = sent;
     told_ = limit;
     has_deadline_ = has_window_ = has_reset_ = false;
+    agreement_ = 0;
     low_ = Time::min();
     high_ = Time::max();
     period_ = Duration(0);
@@ -245,19 +259,18 @@ inline void Window::adopt(const Observation& seen, Interval end, std::int64_t re
     low_ = end.low;
     high_ = end.high;
     has_window_ = true;
-    has_reset_ = resets_differ_ = false;
+    has_reset_ = false;
     place_deadline(seen, end);
 }
 
 /// Each answer of a window gives an end, and each is safe as long as the end does not move. A
 /// sliding log's does, with every request, and only Reset shows by how much. So: the end as the
 /// sharpest answer places it, plus what Reset has risen by since, plus what the clocks may differ
-/// by once two Resets did; never later than the latest end that was named.
+/// by unless they are known not to; never later than the latest end that was named.
 inline void Window::place_deadline(const Observation& seen, Interval end) noexcept {
     latest_ = std::max(latest_, end.high);
     if (seen.reset) {
-        const Duration apart = has_reset_ ? *seen.reset - reset_ : Duration(0);
-        if (apart > reset_rounding || apart < -reset_rounding) resets_differ_ = true;
+        if (has_reset_) compare_clocks(*seen.reset - reset_);
         reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
         const bool sharper = !has_reset_ || end.high - sharp_end_ < *seen.reset - sharp_reset_;
         has_reset_ = true;
@@ -267,7 +280,7 @@ inline void Window::place_deadline(const Observation& seen, Interval end) noexce
         }
     }
     const bool tells = has_reset_ && seen.reset && !drip_.drips();
-    const Duration doubt = resets_differ_ ? clock_difference : Duration(0);
+    const Duration doubt = agreement_ < clocks_agree ? clock_difference : Duration(0);
     const Time placed = tells ? sharp_end_ + (reset_ - sharp_reset_) + doubt : latest_;
     set_deadline(std::min(placed, latest_));
 }
@@ -354,7 +367,14 @@ inline void Window::accept_silent(Time received, std::int64_t width, Duration cr
     }
     roll(received, credit);
     told_ = std::max<std::int64_t>(0, told_ - 1);
-    if (!has_deadline_) set_deadline(received + period());
+    if (drip_.drips()) {
+        // One more slot is missing from the full bucket, whoever it was that took it.
+        const Time full = has_deadline_ ? std::max(deadline_, received) : received;
+        latest_ = full + drip_.interval() + std::chrono::milliseconds(1);
+        set_deadline(latest_);
+    } else if (!has_deadline_) {
+        set_deadline(received + period());
+    }
     check();
 }
 

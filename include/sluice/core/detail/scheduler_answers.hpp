@@ -117,6 +117,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     }
     recheck_bounds(*lane.bucket, now);
     serve(*lane.bucket, now);
+    rest(*lane.bucket, now); // where the lane has just moved to, if nobody waits there
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
