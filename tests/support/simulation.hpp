@@ -39,7 +39,7 @@ public:
           states_(requests_.size()),
           route_shown_(world.routes.size()) {
         for (const testing::Limit& limit : world.limits) {
-            counters_.insert(counters_.end(), world.channels, Served{testing::Counter(limit)});
+            counters_.insert(counters_.end(), world.channels, Served{testing::Counter(limit), {}});
             name_hash();
         }
         if (world.global_limit > 0) {
@@ -316,6 +316,7 @@ private:
         }
         scheduler_.answer(state.place, state.answer, state.marked, now_);
         if (refused) {
+            settle(); // what was granted before the refusal came was in time
             state.bound = core::never; // whoever repeats a request has time
             queue(i);
         } else {

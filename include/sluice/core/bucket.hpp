@@ -97,6 +97,8 @@ struct Bucket {
         if (!sharing_) sharing_ = std::make_unique<Sharing>();
         return *sharing_;
     }
+    /// Under another limit what was spent shows otherwise.
+    void forget_sharing() noexcept { sharing_.reset(); }
 
     [[nodiscard]] bool has_lost() const noexcept { return lost_ != nullptr; }
 

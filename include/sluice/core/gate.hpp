@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <mutex>
 
@@ -19,7 +20,7 @@ namespace sluice::core {
 class Gate {
 public:
     Gate(const InvalidRequestLimits& limits, bool count_shared) noexcept
-        : invalid_(limits), limits_(limits), count_shared_(count_shared) {}
+        : invalid_(limits), count_shared_(count_shared) {}
 
     [[nodiscard]] bool counts_shared() const noexcept { return count_shared_; }
 
@@ -29,11 +30,32 @@ public:
         watched_ = true;
     }
 
+    /// How long a block lasts that told no time: a minute, doubling with each refusal of a request
+    /// sent since the one before. Requests refused together count as one.
+    [[nodiscard]] Duration back_off(Time sent, Time now) {
+        const std::lock_guard lock(mutex_);
+        if (sent > refused_) {
+            if (refused_ != Time::min()) doublings_ = std::min(doublings_ + 1, most_doublings);
+            refused_ = now;
+        }
+        watched_ = true;
+        return first_back_off * (1 << doublings_);
+    }
+
+    /// Something from behind Cloudflare answered a request sent then.
+    void accepted(Time sent) {
+        if (untroubled()) return;
+        const std::lock_guard lock(mutex_);
+        if (sent <= refused_) return;
+        refused_ = Time::min();
+        doublings_ = 0;
+    }
+
     /// An answer of 401, 403 or a 429 that counts.
     void add_invalid(Time now) {
         const std::lock_guard lock(mutex_);
         invalid_.add(now);
-        if (invalid_.slows(now)) watched_ = true;
+        if (invalid_.slows(now) || invalid_.stops(now)) watched_ = true;
     }
 
     /// Nothing has ever been in the way: the cheap answer that nearly every request gets.
@@ -76,6 +98,10 @@ public:
     }
 
 private:
+    /// Observed: Cloudflare's blocks last from minutes to an hour (discord-api-docs#5385, 2022-08).
+    static constexpr Duration first_back_off = std::chrono::minutes(1);
+    static constexpr int most_doublings = 6;
+
     [[nodiscard]] Time spaced(Time now) noexcept {
         const Duration spacing = invalid_.spacing(now);
         return spacing == Duration(0) || last_ == Time::min() ? now : last_ + spacing;
@@ -83,10 +109,11 @@ private:
 
     std::mutex mutex_;
     InvalidRequests invalid_;
-    InvalidRequestLimits limits_;
     bool count_shared_;
     Time blocked_until_ = Time::min();
-    Time last_ = Time::min(); // when a request last passed while requests were spaced
+    Time last_ = Time::min();    // when a request last passed while requests were spaced
+    Time refused_ = Time::min(); // the last refusal that told no time, if none passed since
+    int doublings_ = 0;
     std::atomic<bool> watched_ = false;
 };
 

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -47,7 +48,8 @@ public:
     /// The least time between two requests at this count; 0 below the first threshold.
     [[nodiscard]] Duration spacing(Time now) noexcept {
         if (!slows(now)) return Duration(0);
-        return limits_.period / std::max<std::int64_t>(1, limits_.stop_at - count_);
+        // The last one before the threshold comes when all others have been forgotten.
+        return (limits_.period + slice()) / std::max<std::int64_t>(1, limits_.stop_at - count_);
     }
 
     /// When the count falls below `threshold` if nothing invalid is added.

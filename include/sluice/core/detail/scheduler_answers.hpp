@@ -194,7 +194,9 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     for (int linked = 0; linked < at_most; ++linked) {
         Bucket* unknown = registry_.next_unknown(family);
         if (unknown == nullptr) return;
-        serve(link(*unknown, hash), now);
+        Bucket& counter = link(*unknown, hash);
+        serve(counter, now);
+        rest(counter, now);
     }
 }
 
@@ -249,6 +251,14 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
         learn_credit(now);
     }
     const HashId hash = registry_.find_hash(answer.hash);
+    if (hash != 0 && !issuer.key.hash_known && !issuer.window.answered() &&
+        registry_.find_bucket(registry_.key_of(hash, lane)) != nullptr) {
+        // No answer has shown this route's bucket yet. Until one does it queues for the one that
+        // refused it: repeated alone, it would come too late each time that others are waiting.
+        Bucket& counter = link(issuer, hash);
+        if (!counter.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
+        return;
+    }
     const bool foreign = !answer.hash.empty() && issuer.key.hash_known && issuer.key.name != hash;
     if (!foreign) {
         if (!issuer.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
@@ -298,7 +308,8 @@ inline void Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& 
     const bool several =
         std::any_of(counter.lanes.begin(), counter.lanes.end(),
                     [&](const Lane& other) { return other.traits.family != lane.traits.family; });
-    if (!several || *seen.limit != counter.window.limit() || counter.window.counts_late()) return;
+    if (*seen.limit != counter.window.limit()) return counter.forget_sharing();
+    if (!several || counter.window.counts_late()) return;
     const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
                                *seen.limit - *seen.remaining};
     const bool lies =

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+#include <sluice/core/window.hpp>
+
+#include "support/catch.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+
+namespace {
+
+using namespace sluice::core;
+using namespace std::chrono_literals;
+
+constexpr Time start = Time(1h);
+constexpr Duration none{0};
+
+/// An answer to a request sent at `sent` that took 60 ms; Reset is on a server clock of its own.
+Observation seen(Duration sent, std::int64_t limit, std::int64_t remaining, Duration reset_after,
+                 std::optional<Duration> reset = std::nullopt) {
+    Observation answer;
+    answer.sent = start + sent;
+    answer.received = start + sent + 60ms;
+    answer.limit = limit;
+    answer.remaining = remaining;
+    answer.reset_after = reset_after;
+    answer.reset = reset ? reset : std::optional<Duration>(1'000'000s + sent + 30ms + reset_after);
+    return answer;
+}
+
+} // namespace
+
+TEST_CASE("an unknown window lets one probe fly") {
+    Window window;
+    CHECK(window.available(start, 0, none) == 1);
+    CHECK(window.available(start, 1, none) == 0);
+    CHECK(window.next_change(start, 1, none) == never); // the probe's answer is what it waits for
+}
+
+TEST_CASE("requests in flight count as spent") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    CHECK(window.available(start + 60ms, 0, none) == 4);
+    CHECK(window.available(start + 60ms, 3, none) == 1);
+}
+
+TEST_CASE("a spent window opens at its reset and not a nanosecond earlier") {
+    Window window;
+    window.accept(seen(0ms, 5, 0, 5s), none);
+    const Time due = start + 60ms + 5s + 1ms;
+    CHECK(window.next_change(start + 60ms, 0, none) == due);
+    CHECK(window.available(due - 1ns, 0, none) == 0);
+    CHECK(window.available(due, 0, none) == 5);
+}
+
+TEST_CASE("credit lets a request leave earlier by the way to Discord and back") {
+    Window window;
+    window.accept(seen(0ms, 5, 0, 5s), none);
+    const Time due = start + 5s + 1ms;
+    CHECK(window.next_change(start + 60ms, 0, 60ms) == due);
+    CHECK(window.available(due - 1ns, 0, 60ms) == 0);
+    CHECK(window.available(due, 0, 60ms) == 5);
+}
+
+TEST_CASE("whole seconds wait one unit more") {
+    Window window;
+    Observation answer = seen(0ms, 5, 0, 5s);
+    answer.unit = 1s;
+    window.accept(answer, none);
+    CHECK(window.next_change(start + 60ms, 0, none) == start + 60ms + 6s);
+}
+
+TEST_CASE("an answer older than the known one changes nothing") {
+    Window window;
+    window.accept(seen(0ms, 5, 0, 100ms, 1'000'000s), none);
+    CHECK(window.available(start + 2s, 0, none) == 5); // rolled
+    window.accept(seen(2s, 5, 4, 5s, 1'000'005s), none);
+    Observation late = seen(10ms, 5, 1, 100ms, 1'000'000s); // of the first window, answered now
+    late.received = start + 3s;
+    window.accept(late, none);
+    CHECK(window.available(start + 3s, 0, none) == 4);
+}
+
+TEST_CASE("an answer to a request of an older limit does not bring that limit back") {
+    Window window;
+    window.accept(seen(100ms, 3, 2, 5s), none);
+    Observation late = seen(0ms, 10, 9, 5s);
+    late.received = start + 200ms;
+    window.accept(late, none);
+    CHECK(window.limit() == 3);
+    CHECK(window.available(start + 200ms, 0, none) == 2);
+}
+
+TEST_CASE("a changed limit starts afresh") {
+    Window window;
+    window.accept(seen(0ms, 5, 0, 5s), none);
+    window.accept(seen(100ms, 20, 19, 5s), none);
+    CHECK(window.limit() == 20);
+    CHECK(window.available(start + 160ms, 0, none) == 19);
+}
+
+TEST_CASE("Reset-After growing within one window proves that it drips") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 1s), none);
+    CHECK_FALSE(window.drips());
+    window.accept(seen(100ms, 5, 3, 1900ms), none);
+    CHECK(window.drips());
+    window.accept(seen(200ms, 5, 0, 4600ms), none);
+    // Full at 200 + 60 + 4600 + 1 ms; the first slot is back four intervals before that.
+    const Time due = window.next_change(start + 260ms, 0, none);
+    CHECK(due < start + 1500ms);
+    CHECK(window.available(due - 1ns, 0, none) == 0);
+    CHECK(window.available(due, 0, none) == 1);
+}
+
+TEST_CASE("a fixed window whose answers come late never seems to drip") {
+    Window window;
+    for (int i = 0; i < 5; ++i) {
+        window.accept(seen(i * 100ms, 5, 4 - i, 5s - i * 100ms, 1'000'005s), none);
+        CHECK_FALSE(window.drips());
+    }
+}
+
+TEST_CASE("a server that reports before it counts is believed one less") {
+    Window window;
+    window.accept(seen(0ms, 5, 5, 5s), none);
+    CHECK(window.available(start + 60ms, 0, none) == 4);
+    window.accept(seen(100ms, 5, 4, 4900ms, 1'000'005s), none);
+    CHECK(window.available(start + 160ms, 0, none) == 3);
+}
+
+TEST_CASE("a success without numbers takes one place and is given back within a period") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    window.accept_silent(start + 100ms, 50, none);
+    CHECK(window.available(start + 100ms, 0, none) == 3);
+    CHECK(window.available(start + 6s, 0, none) == 5);
+}
+
+TEST_CASE("a refusal spends the window until what it told has passed") {
+    Window window;
+    window.accept(seen(0ms, 5, 3, 5s), none);
+    CHECK(window.refuse(seen(100ms, 5, 0, 4900ms), 4900ms, none));
+    CHECK(window.available(start + 4s, 0, none) == 0);
+    CHECK(window.available(start + 160ms + 4901ms, 0, none) == 5);
+}
+
+TEST_CASE("a refusal of a window that is over delays nobody else") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 100ms), none);
+    window.accept(seen(2s, 5, 4, 60s), none);
+    Observation late = seen(20ms, 5, 0, 50ms);
+    late.received = start + 2100ms;
+    CHECK_FALSE(window.refuse(late, 50ms, none));
+    CHECK(window.available(start + 2100ms, 0, none) == 4);
+}
+
+TEST_CASE("a route without headers opens to its width, and narrows after a refusal") {
+    Window window;
+    window.accept_silent(start, 50, none);
+    CHECK(window.available(start, 0, none) == 50);
+    window.narrow();
+    CHECK(window.available(start, 0, none) == 1);
+    window.accept_silent(start, 50, none);
+    CHECK(window.available(start, 0, none) == 2);
+    window.accept_silent(start, 50, none);
+    CHECK(window.available(start, 0, none) == 4);
+}
+
+TEST_CASE("the wait behind others is foreseen") {
+    Window window;
+    window.accept(seen(0ms, 5, 3, 5s), none);
+    const Time now = start + 60ms;
+    CHECK(window.predict(now, 0, 0, none) == now);
+    CHECK(window.predict(now, 0, 3, none) == now + 5001ms);
+    CHECK(window.predict(now, 0, 8, none) == now + 10001ms);
+    CHECK(window.predict(now, 0, 13, none) == now + 15001ms);
+}
+
+TEST_CASE("whatever a server says, a spent window has a moment at which it is looked at again") {
+    std::mt19937_64 random(7);
+    const auto pick = [&](auto low, auto high) {
+        return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+    };
+    for (int history = 0; history < 2'000; ++history) {
+        Window window;
+        Time now = start;
+        for (int step = 0; step < 40; ++step) {
+            now += Duration(pick(0, 3'000'000'000));
+            Observation answer;
+            answer.sent = now - Duration(pick(0, 2'000'000'000));
+            answer.received = now;
+            if (pick(0, 9) != 0) answer.limit = pick(0, 3) == 0 ? pick(0, 60) : 5;
+            if (pick(0, 9) != 0) answer.remaining = pick(0, 7);
+            if (pick(0, 9) != 0) answer.reset = Duration(pick(0, 9'000'000'000'000'000'000 / 2));
+            if (pick(0, 9) != 0) {
+                answer.reset_after = Duration(pick(0, 20) == 0 ? pick(0, 31'000'000'000'000'000)
+                                                               : pick(0, 10'000'000'000));
+            }
+            const Duration credit = Duration(pick(0, 200'000'000));
+            const auto kind = pick(0, 9);
+            if (kind == 0) {
+                window.refuse(answer, Duration(pick(0, 5'000'000'000)), credit);
+            } else if (kind == 1) {
+                window.accept_silent(now, 50, credit);
+            } else {
+                window.accept(answer, credit);
+            }
+            CAPTURE(history, step);
+            if (window.available(now, 0, credit) > 0) continue;
+            const Time next = window.next_change(now, 0, credit);
+            REQUIRE(next > now);
+            REQUIRE(next != never);
+        }
+    }
+}
