@@ -1,0 +1,27 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# usage: run.sh <consumer> <scratch directory> <cmake> <compiler>
+#
+# Configures, builds and runs one of the projects beside this file, from nothing.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../.." && pwd)
+consumer=$1
+scratch=$2/$1
+cmake=$3
+compiler=$4
+rm -rf "$scratch"
+
+# The projects get the path of sluice and nothing else, as a stranger's would.
+set -- -DSLUICE_ROOT="$root"
+if [ "$consumer" = find_package ]; then
+    "$cmake" -S "$root" -B "$scratch/sluice" -DCMAKE_CXX_COMPILER="$compiler" \
+        -DSLUICE_BUILD_TESTS=OFF -DSLUICE_BUILD_EXAMPLES=OFF
+    "$cmake" --install "$scratch/sluice" --prefix "$scratch/prefix"
+    set -- -DCMAKE_PREFIX_PATH="$scratch/prefix"
+fi
+"$cmake" -S "$here/$consumer" -B "$scratch/build" -DCMAKE_CXX_COMPILER="$compiler" "$@"
+"$cmake" --build "$scratch/build"
+"$scratch/build/consumer"
