@@ -39,7 +39,7 @@ public:
           states_(requests_.size()),
           route_shown_(world.routes.size()) {
         for (const testing::Limit& limit : world.limits) {
-            counters_.insert(counters_.end(), world.channels, Served{testing::Counter(limit), {}});
+            counters_.insert(counters_.end(), world.channels, Served{testing::Counter(limit)});
             name_hash();
         }
         if (world.global_limit > 0) {
@@ -93,7 +93,7 @@ private:
         bool answered = false;      // an answer of this counter has been delivered
         std::size_t first_lost = 0; // answers lost before that, or of a route not shown before
         std::size_t forgiven = 0;
-        std::vector<Time> blind; // when the accepted requests were sent that nobody could place
+        std::vector<Time> blind{}; // when the accepted requests were sent that nobody could place
     };
 
     static core::Settings settings_of(const World& world) {

@@ -241,6 +241,88 @@ TEST_CASE("a connection can be cut instead of answered, before anything is spent
     CHECK(header(answer, "X-RateLimit-Remaining") == "4");
 }
 
+TEST_CASE("a connection can be cut after the request ran, and a retry runs twice", "[F12]") {
+    asio::io_context io;
+    FakeDiscord discord;
+    discord.rule("GET /channels/{channel.id}",
+                 {.faults = {{.kind = FaultKind::cut, .executes = true, .times = 1}}});
+    FakeDiscordServer server{io.get_executor(), discord};
+    Client cut{io, server.port()};
+    Client again{io, server.port()};
+    auto request = get("/channels/1");
+    request.set("X-Request-Id", "one");
+    const auto executions = [&] {
+        return server.with([](FakeDiscord& fake) { return fake.executions("one"); });
+    };
+    CHECK(run_one(io, cut, request).result_int() == 0);
+    CHECK(executions() == 1);
+    CHECK(run_one(io, again, request).result_int() == 200);
+    CHECK(executions() == 2);
+}
+
+TEST_CASE("a lost answer leaves the connection open until the client gives it up", "[F12]") {
+    asio::io_context io;
+    FakeDiscord discord;
+    discord.rule("GET /channels/{channel.id}", {.faults = {{.kind = FaultKind::silence}}});
+    const bool client_gives_up = GENERATE(true, false);
+    FakeDiscordServer server{
+        io.get_executor(), discord, {.idle = client_gives_up ? Duration{60s} : Duration{50ms}}};
+    Client lost{io, server.port()};
+    Client other{io, server.port()};
+    std::vector<Response> answers;
+    const auto begin = Clock::now();
+    spawn(io, exchange_into(lost, get("/channels/1"), answers));
+    while (server.with([](FakeDiscord& fake) { return fake.log().empty(); }))
+        io.run_one_for(bound);
+    if (client_gives_up) {
+        CHECK(run_one(io, other, get("/guilds/1")).result_int() == 200);
+        CHECK(server.with([](FakeDiscord& fake) { return fake.log().back().in_flight; }) == 2);
+        CHECK(answers.empty());
+        lost.close();
+    }
+    run_until(io, answers, 1);
+    CHECK(answers.front().result_int() == 0);
+    if (!client_gives_up) CHECK(Clock::now() - begin >= 50ms);
+    // Whoever gave up, the request is in flight no longer once the server has noticed.
+    const auto in_flight = [&] {
+        (void)run_one(io, other, get("/guilds/1"));
+        return server.with([](FakeDiscord& fake) { return fake.log().back().in_flight; });
+    };
+    while (in_flight() > 1 && Clock::now() < begin + bound)
+        io.run_one_for(1ms);
+    CHECK(in_flight() == 1);
+}
+
+TEST_CASE("stopping ends run() at once, also with an answer that never comes", "[F12]") {
+    asio::io_context io;
+    FakeDiscord discord;
+    discord.rule("GET /channels/{channel.id}", {.faults = {{.kind = FaultKind::silence}}});
+    FakeDiscordServer server{io.get_executor(), discord};
+    Client lost{io, server.port()};
+    std::vector<Response> answers;
+    spawn(io, exchange_into(lost, get("/channels/1"), answers));
+    while (server.with([](FakeDiscord& fake) { return fake.log().empty(); }))
+        io.run_one_for(bound);
+    server.stop();
+    io.run_for(bound);
+    CHECK(io.stopped());
+    REQUIRE(answers.size() == 1);
+    CHECK(answers.front().result_int() == 0);
+}
+
+TEST_CASE("a page of Cloudflare reaches the client as it is", "[F5]") {
+    asio::io_context io;
+    FakeDiscord discord;
+    discord.ban("127.0.0.1", 1h);
+    FakeDiscordServer server{io.get_executor(), discord};
+    Client client{io, server.port()};
+    const auto answer = run_one(io, client, get("/channels/1"));
+    CHECK(answer.result_int() == 429);
+    CHECK(header(answer, "Via").empty());
+    CHECK(header(answer, "Content-Type") == "text/html; charset=UTF-8");
+    CHECK(answer.body().find("1015") != std::string::npos);
+}
+
 TEST_CASE("a connection that the client wants closed is closed after the answer") {
     asio::io_context io;
     FakeDiscordServer server{io.get_executor()};

@@ -4,13 +4,16 @@
 // enforces the limits of its rules and of the token, answers with the headers that Discord sends,
 // and records every arrival. `FakeDiscordServer` puts it behind a socket.
 //
-// The one invariant: limits are enforced on arrival times, whatever the headers say; and a refused
-// request spends nothing, neither of its route's limit nor of the global one.
+// The one invariant: limits are enforced on arrival times, whatever the headers say; and a request
+// refused by its route's ordinary limit or by the global one spends nothing of either.
 //
 //     FakeDiscord discord;
-//     discord.rule("POST /channels/{channel.id}/messages", {.limit = Limit{Algorithm::gcra, 5,
-//     5s}}); auto answer = discord.receive({.method = "POST", .target = "/channels/1/messages"},
-//     0ns); discord.at(10s, [](FakeDiscord& later) { later.global(std::nullopt); });
+//     discord.rule("GET /users/{user.id}", {.limit = Limit{Algorithm::gcra, 5, 5s}});
+//     auto answer = discord.receive({.method = "GET", .target = "/users/1"}, 0ns);
+//     discord.at(10s, [](FakeDiscord& later) { later.global(std::nullopt); });
+//
+// A request passes, in this order: script, gate (bans, tokens), faults that strike before it runs,
+// global limit, limits of the route, faults that strike after it ran.
 //
 // Server time is the time since the fake was made, virtual or real, and never runs backwards.
 // Distinct objects may be used from several threads, one object from one at a time.
@@ -18,14 +21,22 @@
 #define SLUICE_TESTING_FAKE_DISCORD_HPP
 
 #include <sluice/route.hpp>
+#include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_gate.hpp>
+#include <sluice/testing/fake_hash.hpp>
 #include <sluice/testing/fake_headers.hpp>
+#include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_log.hpp>
+#include <sluice/testing/fake_plan.hpp>
+#include <sluice/testing/fake_refusal.hpp>
+#include <sluice/testing/fake_request.hpp>
 #include <sluice/testing/fake_rules.hpp>
+#include <sluice/testing/fake_second_limit.hpp>
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -39,37 +50,6 @@
 #include <vector>
 
 namespace sluice::testing {
-
-struct FakeRequest {
-    std::string_view method{};
-    std::string_view target{};
-    std::string_view token{};   ///< the Authorization header as it was sent; may be empty
-    std::string_view address{}; ///< of the client; counts only when there is no token
-    std::string_view user_agent{};
-    std::string_view body{};
-};
-
-enum class FakeVerdict : std::uint8_t {
-    accepted,
-    user_limit,    ///< refused by the limit of its route
-    global_limit,  ///< refused by the limit of its token or address
-    unknown_route, ///< 404
-    scripted,      ///< answered by the script
-};
-
-/// One line of the log.
-struct Arrival {
-    Duration at{};
-    std::string token{};
-    std::string address{};
-    Route route{}; ///< not valid when the target is none of Discord's
-    std::string target{};
-    std::int64_t in_flight = 0; ///< requests received and not yet answered, this one included
-    FakeVerdict verdict = FakeVerdict::accepted;
-    int status = 0;
-    Duration retry_after{};    ///< zero unless refused
-    std::uint64_t counter = 0; ///< equal for requests that draw on one counter; 0 without one
-};
 
 class FakeDiscord {
 public:
@@ -105,28 +85,50 @@ public:
     /// Asked first about every request; an answer it gives is sent as it is and spends nothing.
     void script(Script script) { script_ = std::move(script); }
 
+    /// Other users spend that much of the shared limits that such a request draws on, or what is
+    /// left of them.
+    void others_spend(const FakeRequest& request, int count, Duration now);
+
+    /// Cloudflare answers everything from this address until then.
+    void ban(std::string_view address, Duration until) { gate_.invalid().ban(address, until); }
+    /// Every request with this Authorization header is answered 401.
+    void revoke_token(std::string_view token) { gate_.revoke_token(token); }
+    /// Every request to this webhook is answered 404.
+    void remove_webhook(std::string_view id) { gate_.remove_webhook(id); }
+    /// Sets the clock behind Date and Reset.
+    void clock_offset(Duration offset) noexcept { options_.clock_offset = offset; }
+
     /// The newest arrivals, oldest first.
-    [[nodiscard]] const std::deque<Arrival>& log() const noexcept { return log_; }
+    [[nodiscard]] const std::deque<Arrival>& log() const noexcept { return log_.arrivals(); }
     void clear_log() noexcept { log_.clear(); }
     /// Since the fake was made, whatever the log holds.
     [[nodiscard]] std::uint64_t count(FakeVerdict verdict) const noexcept {
-        return counts_[static_cast<std::size_t>(verdict)];
+        return log_.count(verdict);
+    }
+    /// How often the request of this identity did what it asked for, whatever was answered.
+    [[nodiscard]] std::uint64_t executions(std::string_view identity) const {
+        return log_.executions(identity);
+    }
+    /// What counts towards a ban of this address now.
+    [[nodiscard]] std::int64_t invalid_requests(std::string_view address) const {
+        return options_.invalid ? gate_.invalid().counted(*options_.invalid, address, now_) : 0;
     }
 
     [[nodiscard]] const FakeOptions& options() const noexcept { return options_; }
 
 private:
-    /// A rule as requests need it.
-    struct Plan {
-        Rule rule;
-        std::uint64_t hash = 0; ///< of the hash shown, and of the template if it counts apart
+    /// A request on its way.
+    struct Exchange {
+        const FakeRequest& request;
+        Arrival& arrival;
+        Duration wall; ///< since 1970
+        Duration skew; ///< how far the clock that is shown is ahead of it
+        FakeResponse response{};
+        const Lie* lie = nullptr;
+        bool complete = false; ///< the answer lacks no common headers
     };
     using Counters = boost::unordered_flat_map<std::uint64_t, Counter>;
 
-    [[nodiscard]] static Plan plan_of(const Rule& rule, std::uint64_t route_id);
-    [[nodiscard]] static std::uint64_t individual(const FakeRequest& request) noexcept;
-    [[nodiscard]] static std::uint64_t counter_of(const Plan& plan, const Route& route,
-                                                  const FakeRequest& request) noexcept;
     [[nodiscard]] static Counter& find_or_make(Counters& counters, std::uint64_t id,
                                                const Limit& limit);
     [[nodiscard]] static Duration wait_of(const Counters& counters, std::uint64_t id,
@@ -134,30 +136,37 @@ private:
 
     void apply_changes();
     void sweep(Duration wall);
-    [[nodiscard]] const Plan& plan(const Route& route);
+    [[nodiscard]] detail::Plan& plan(const Route& route);
     [[nodiscard]] bool global_applies(const Route& route, const FakeRequest& request) const;
     [[nodiscard]] Duration draw_skew() noexcept;
     [[nodiscard]] FakeResponse answer(const FakeRequest& request, Arrival& arrival);
-    [[nodiscard]] FakeResponse decide(const FakeRequest& request, Arrival& arrival, Duration skew);
-    void run_rule(const FakeRequest& request, Arrival& arrival, Duration skew,
-                  FakeResponse& response);
+    void decide(Exchange& exchange);
+    void limit_globally(Exchange& exchange, detail::Plan* plan);
+    void run_rule(Exchange& exchange, detail::Plan& plan);
+    [[nodiscard]] bool run_second(Exchange& exchange, const detail::Plan& plan);
+    [[nodiscard]] bool refuse_second(Exchange& exchange, const SecondLimit& second);
+    void describe(Exchange& exchange, detail::Description told, std::string_view hash,
+                  const Lie* lie);
+    void refuse(Exchange& exchange, FakeVerdict verdict, Refusal refusal);
+    void strike(Exchange& exchange, const detail::Plan& plan, const Fault& fault);
+    void strike_with_refusal(Exchange& exchange, const detail::Plan& plan, const Refusal& refusal);
     [[nodiscard]] std::int64_t take_off() noexcept;
-    void record(Arrival&& arrival);
 
     FakeOptions options_;
     detail::HeaderWriter writer_;
+    detail::Gate gate_;
     Script script_;
     std::multimap<Duration, Change> changes_;
-    boost::unordered_flat_map<std::uint64_t, Plan> plans_; ///< by route id
-    Counters globals_;                                     ///< by individual
-    Counters counters_;                                    ///< by `counter_of`
+    boost::unordered_flat_map<std::uint64_t, detail::Plan> plans_; ///< by route id
+    Counters globals_;                                             ///< by individual
+    Counters counters_;                                            ///< by `Plan::counter`
+    detail::SecondCounters second_counters_;
     std::size_t sweep_at_ = first_sweep;
     Duration now_{};
     std::uint64_t draws_ = 0;
     std::int64_t flying_ = 0;
     std::priority_queue<Duration, std::vector<Duration>, std::greater<>> thinking_;
-    std::deque<Arrival> log_;
-    std::array<std::uint64_t, 5> counts_{};
+    detail::ArrivalLog log_;
 
     static constexpr std::size_t first_sweep = 4096;
 };
@@ -165,7 +174,8 @@ private:
 inline FakeDiscord::FakeDiscord(FakeOptions options)
     : options_(std::move(options)), writer_(options_.numbers), draws_(options_.seed) {
     global(options_.global);
-    if (options_.fallback.limit) detail::checked(*options_.fallback.limit);
+    (void)detail::Plan{options_.fallback, 0};
+    if (options_.invalid) detail::check(*options_.invalid);
 }
 
 inline FakeResponse FakeDiscord::receive(const FakeRequest& request, Duration now) {
@@ -181,77 +191,196 @@ inline FakeResponse FakeDiscord::receive(const Route& route, const FakeRequest& 
     if (options_.in_flight == InFlight::until_thought && response.think_time > Duration::zero())
         thinking_.push(now_ + response.think_time);
     arrival.status = response.status;
-    ++counts_[static_cast<std::size_t>(arrival.verdict)];
-    if (options_.log_capacity != 0) {
-        arrival.token = request.token;
-        arrival.address = request.address;
-        arrival.target = request.target;
-        record(std::move(arrival));
-    }
+    log_.record(request, std::move(arrival), options_.log_capacity);
     return response;
 }
 
 inline FakeResponse FakeDiscord::answer(const FakeRequest& request, Arrival& arrival) {
-    if (script_) {
-        if (auto scripted = script_(request, now_)) {
-            arrival.verdict = FakeVerdict::scripted;
-            return *std::move(scripted);
-        }
+    Exchange exchange{request, arrival, options_.epoch + now_, {}};
+    std::optional<FakeResponse> scripted = script_ ? script_(request, now_) : std::nullopt;
+    if (scripted) {
+        arrival.verdict = FakeVerdict::scripted;
+        exchange.response = *std::move(scripted);
+    } else {
+        exchange.skew = options_.clock_offset + draw_skew();
+        decide(exchange);
+        const Duration thought = exchange.wall + exchange.response.think_time;
+        if (!exchange.complete) writer_.common(exchange.response, thought + exchange.skew);
+        if (exchange.lie != nullptr) detail::replace_headers(*exchange.lie, exchange.response);
     }
-    const Duration skew = draw_skew();
-    FakeResponse response = decide(request, arrival, skew);
-    writer_.common(response, options_.epoch + now_ + response.think_time + skew);
-    return response;
+    if (options_.invalid && detail::is_invalid(exchange.response, *options_.invalid))
+        gate_.invalid().count(*options_.invalid, request.address, now_);
+    return std::move(exchange.response);
 }
 
-inline FakeResponse FakeDiscord::decide(const FakeRequest& request, Arrival& arrival,
-                                        Duration skew) {
-    const Duration wall = options_.epoch + now_;
-    sweep(wall);
-    FakeResponse response;
+inline void FakeDiscord::decide(Exchange& exchange) {
+    sweep(exchange.wall);
+    const auto stop = gate_.stop(exchange.request, options_, now_, writer_, exchange.response);
+    if (stop) {
+        exchange.complete = *stop == detail::Stop::cloudflare;
+        exchange.arrival.verdict = exchange.complete ? FakeVerdict::blocked : FakeVerdict::denied;
+        return;
+    }
+    const Route& route = exchange.arrival.route;
+    detail::Plan* const plan = route.valid() ? &this->plan(route) : nullptr;
+    const Fault* const fault = plan != nullptr ? plan->strike(false, now_) : nullptr;
+    if (fault != nullptr)
+        strike(exchange, *plan, *fault);
+    else
+        limit_globally(exchange, plan);
+}
+
+inline void FakeDiscord::limit_globally(Exchange& exchange, detail::Plan* plan) {
+    Arrival& arrival = exchange.arrival;
     Counter* global = nullptr;
-    if (global_applies(arrival.route, request)) {
-        global = &find_or_make(globals_, individual(request), *options_.global);
-        arrival.retry_after = global->wait(wall);
-    }
-    if (arrival.retry_after > Duration::zero()) {
+    if (global_applies(arrival.route, exchange.request)) {
+        global = &find_or_make(globals_, detail::individual(exchange.request), *options_.global);
+        arrival.retry_after = global->wait(exchange.wall);
         // Discord docs, "Rate Limits": this 429 says nothing of the route's own limit.
-        arrival.verdict = FakeVerdict::global_limit;
-        writer_.refusal(response, arrival.retry_after, true);
-        return response;
+        if (arrival.retry_after > Duration::zero())
+            return refuse(exchange, FakeVerdict::global_limit,
+                          {.kind = RefusalKind::global, .wait = arrival.retry_after});
     }
-    if (arrival.route.valid()) {
-        run_rule(request, arrival, skew, response);
+    if (plan != nullptr) {
+        run_rule(exchange, *plan);
     } else {
         arrival.verdict = FakeVerdict::unknown_route;
-        response.status = 404;
-        response.body = R"({"message": "404: Not Found", "code": 0})";
+        exchange.response.status = 404;
+        exchange.response.body = R"({"message": "404: Not Found", "code": 0})";
     }
-    if (global != nullptr && arrival.verdict != FakeVerdict::user_limit) global->spend(wall);
-    return response;
+    if (global != nullptr && arrival.verdict != FakeVerdict::user_limit)
+        global->spend(exchange.wall);
 }
 
-inline void FakeDiscord::run_rule(const FakeRequest& request, Arrival& arrival, Duration skew,
-                                  FakeResponse& response) {
-    const Duration wall = options_.epoch + now_;
-    const Plan& plan = this->plan(arrival.route);
-    const Rule& rule = plan.rule;
+inline void FakeDiscord::run_rule(Exchange& exchange, detail::Plan& plan) {
+    Arrival& arrival = exchange.arrival;
+    FakeResponse& response = exchange.response;
+    const Rule& rule = plan.rule();
+    const detail::Face& face = plan.face(arrival.route, exchange.wall);
+    exchange.lie = rule.lie ? &*rule.lie : nullptr;
     response.think_time = rule.think_time;
     response.status = rule.status;
-    if (rule.limit) {
-        arrival.counter = counter_of(plan, arrival.route, request);
-        Counter& counter = find_or_make(counters_, arrival.counter, *rule.limit);
-        arrival.retry_after = counter.wait(wall);
-        if (arrival.retry_after > Duration::zero()) {
-            arrival.verdict = FakeVerdict::user_limit;
-            writer_.refusal(response, arrival.retry_after, false);
-        } else {
-            counter.spend(wall);
-        }
-        if (rule.headers)
-            writer_.bucket(response, *rule.limit, counter.standing(wall), rule.hash, skew);
+    Counter* counter = nullptr;
+    if (face.limit) {
+        arrival.counter = plan.counter(face, arrival.route, exchange.request);
+        counter = &find_or_make(counters_, arrival.counter, *face.limit);
+        arrival.retry_after = counter->wait(exchange.wall);
+        if (arrival.retry_after > Duration::zero())
+            refuse(exchange, FakeVerdict::user_limit, {.wait = arrival.retry_after});
+        else
+            counter->spend(exchange.wall);
     }
-    if (arrival.verdict == FakeVerdict::accepted && rule.status != 204) response.body = rule.body;
+    const bool described = arrival.verdict == FakeVerdict::accepted && !rule.second.empty() &&
+                           run_second(exchange, plan);
+    if (counter != nullptr && rule.headers && !described)
+        describe(exchange, {face.limit->limit, counter->standing(exchange.wall)}, face.hash,
+                 exchange.lie);
+    if (arrival.verdict != FakeVerdict::accepted) return;
+    if (rule.status != 204) response.body = rule.body;
+    arrival.executed = rule.status < 400;
+    if (const Fault* fault = plan.strike(true, now_)) strike(exchange, plan, *fault);
+}
+
+inline bool FakeDiscord::run_second(Exchange& exchange, const detail::Plan& plan) {
+    const auto drawn =
+        plan.draw_second(exchange.arrival.route, exchange.request, second_counters_, exchange.wall);
+    exchange.arrival.retry_after = drawn.wait;
+    return drawn.spent != nullptr && refuse_second(exchange, *drawn.spent);
+}
+
+inline bool FakeDiscord::refuse_second(Exchange& exchange, const SecondLimit& second) {
+    const Duration wait = exchange.arrival.retry_after + second.overstated;
+    const bool described = !second.hash.empty();
+    Refusal refusal{.kind = described ? RefusalKind::user : RefusalKind::sublimit,
+                    .wait = wait,
+                    .message = second.message,
+                    .code = second.code};
+    if (second.shared) refusal.kind = RefusalKind::shared;
+    refuse(exchange, second.shared ? FakeVerdict::shared_limit : FakeVerdict::hidden_limit,
+           std::move(refusal));
+    if (described) {
+        const Standing standing{0, exchange.wall + wait, wait};
+        describe(exchange, {second.limit.limit, standing}, second.hash, nullptr);
+    }
+    return described;
+}
+
+inline void FakeDiscord::describe(Exchange& exchange, detail::Description told,
+                                  std::string_view hash, const Lie* lie) {
+    if (lie != nullptr)
+        told = detail::told(*lie, told, exchange.wall + exchange.response.think_time);
+    told.standing.reset += exchange.skew;
+    writer_.bucket(exchange.response, told, hash);
+}
+
+inline void FakeDiscord::refuse(Exchange& exchange, FakeVerdict verdict, Refusal refusal) {
+    exchange.arrival.verdict = verdict;
+    if (exchange.lie != nullptr) {
+        refusal.header_wait = exchange.lie->retry_after;
+        if (exchange.lie->retry_after_in_body) {
+            // Without a lie about it, the header is what it would have been.
+            if (!refusal.header_wait) refusal.header_wait = refusal.wait;
+            refusal.wait = exchange.lie->retry_after_in_body;
+        }
+    }
+    writer_.refusal(exchange.response, refusal);
+}
+
+inline void FakeDiscord::strike(Exchange& exchange, const detail::Plan& plan, const Fault& fault) {
+    exchange.arrival.verdict = FakeVerdict::faulted;
+    exchange.lie = nullptr;
+    exchange.response = {.status = 0, .think_time = plan.rule().think_time};
+    switch (fault.kind) {
+    case FaultKind::server_error:
+        exchange.response.status = fault.status;
+        exchange.response.body = detail::server_error_body(fault.status);
+        break;
+    case FaultKind::refusal:
+        strike_with_refusal(exchange, plan, fault.refusal);
+        break;
+    case FaultKind::cut:
+        exchange.response.cut = true;
+        break;
+    case FaultKind::silence:
+        exchange.response.silent = true;
+        break;
+    }
+    exchange.complete |= exchange.response.status == 0;
+}
+
+inline void FakeDiscord::strike_with_refusal(Exchange& exchange, const detail::Plan& plan,
+                                             const Refusal& refusal) {
+    Arrival& arrival = exchange.arrival;
+    arrival.retry_after = refusal.wait.value_or(Duration::zero());
+    if (from_cloudflare(refusal.kind)) {
+        exchange.complete = true;
+        writer_.cloudflare(exchange.response, refusal, exchange.wall + exchange.skew);
+        return;
+    }
+    writer_.refusal(exchange.response, refusal);
+    if (!describes_bucket(refusal.kind)) return;
+    const detail::Face& face = plan.face(arrival.route, exchange.wall);
+    if (refusal.bucket) {
+        const auto& shown = *refusal.bucket;
+        const Duration reset = exchange.wall + shown.reset_after;
+        describe(exchange, {shown.limit, {shown.remaining, reset, shown.reset_after}}, shown.hash,
+                 nullptr);
+    } else if (face.limit && plan.rule().headers) {
+        arrival.counter = plan.counter(face, arrival.route, exchange.request);
+        Standing standing =
+            find_or_make(counters_, arrival.counter, *face.limit).standing(exchange.wall);
+        if (refusal.kind == RefusalKind::user)
+            standing = {0, exchange.wall + arrival.retry_after, arrival.retry_after};
+        describe(exchange, {face.limit->limit, standing}, face.hash, nullptr);
+    }
+}
+
+inline void FakeDiscord::others_spend(const FakeRequest& request, int count, Duration now) {
+    now_ = std::max(now_, now);
+    apply_changes();
+    const Route route = Route::parse(request.method, request.target).value_or(Route{});
+    if (route.valid())
+        plan(route).others_spend(route, request, count, second_counters_, options_.epoch + now_);
 }
 
 inline Duration FakeDiscord::retry_after(const FakeRequest& request, Duration now) const {
@@ -259,14 +388,17 @@ inline Duration FakeDiscord::retry_after(const FakeRequest& request, Duration no
     const Route route = Route::parse(request.method, request.target).value_or(Route{});
     Duration wait{};
     if (global_applies(route, request))
-        wait = wait_of(globals_, individual(request), *options_.global, wall);
+        wait = wait_of(globals_, detail::individual(request), *options_.global, wall);
     if (!route.valid()) return wait;
     const auto known = plans_.find(route.id());
-    const Plan plan =
-        known != plans_.end() ? known->second : plan_of(options_.fallback, route.id());
-    if (!plan.rule.limit) return wait;
-    return std::max(wait,
-                    wait_of(counters_, counter_of(plan, route, request), *plan.rule.limit, wall));
+    const detail::Plan plan =
+        known != plans_.end() ? known->second : detail::Plan{options_.fallback, route.id()};
+    const detail::Face& face = plan.face(route, wall);
+    if (face.limit) {
+        const auto id = plan.counter(face, route, request);
+        wait = std::max(wait, wait_of(counters_, id, *face.limit, wall));
+    }
+    return std::max(wait, plan.second_wait(route, request, second_counters_, wall));
 }
 
 inline void FakeDiscord::rule(std::string_view route_template, Rule rule) {
@@ -274,13 +406,12 @@ inline void FakeDiscord::rule(std::string_view route_template, Rule rule) {
 }
 
 inline void FakeDiscord::rule(const Route& any_of_template, Rule rule) {
-    if (rule.limit) detail::checked(*rule.limit);
-    plans_.insert_or_assign(any_of_template.id(), plan_of(rule, any_of_template.id()));
+    plans_.insert_or_assign(any_of_template.id(), detail::Plan{rule, any_of_template.id()});
 }
 
 inline const Rule& FakeDiscord::rule(std::string_view route_template) const {
     const auto found = plans_.find(detail::route_of_template(route_template).id());
-    return found != plans_.end() ? found->second.rule : options_.fallback;
+    return found != plans_.end() ? found->second.rule() : options_.fallback;
 }
 
 inline void FakeDiscord::global(const std::optional<Limit>& limit) {
@@ -288,32 +419,11 @@ inline void FakeDiscord::global(const std::optional<Limit>& limit) {
     options_.global = limit;
 }
 
-inline FakeDiscord::Plan FakeDiscord::plan_of(const Rule& rule, std::uint64_t route_id) {
-    Plan plan{.rule = rule};
-    if (plan.rule.hash.empty()) plan.rule.hash = detail::hash_of_template(route_id);
-    plan.hash = detail::mixed(std::hash<std::string_view>{}(plan.rule.hash));
-    if (rule.counts_apart) plan.hash = detail::mixed(plan.hash ^ route_id);
-    return plan;
-}
-
-inline const FakeDiscord::Plan& FakeDiscord::plan(const Route& route) {
+inline detail::Plan& FakeDiscord::plan(const Route& route) {
     const auto known = plans_.find(route.id());
     if (known != plans_.end()) return known->second;
-    return plans_.emplace(route.id(), plan_of(options_.fallback, route.id())).first->second;
-}
-
-inline std::uint64_t FakeDiscord::individual(const FakeRequest& request) noexcept {
-    const bool anonymous = request.token.empty();
-    const std::string_view name = anonymous ? request.address : request.token;
-    return detail::mixed(std::hash<std::string_view>{}(name) + (anonymous ? 1U : 0U));
-}
-
-inline std::uint64_t FakeDiscord::counter_of(const Plan& plan, const Route& route,
-                                             const FakeRequest& request) noexcept {
-    std::uint64_t id = plan.hash;
-    if (plan.rule.per_individual) id = detail::mixed(id ^ individual(request));
-    if (plan.rule.per_major) id = detail::mixed(id ^ route.major().hash());
-    return id;
+    const detail::Plan plan{options_.fallback, route.id()};
+    return plans_.emplace(route.id(), plan).first->second;
 }
 
 inline Counter& FakeDiscord::find_or_make(Counters& counters, std::uint64_t id,
@@ -343,11 +453,13 @@ inline void FakeDiscord::apply_changes() {
 // A counter that is full again is as good as none. Interaction tokens come without end, and a long
 // simulation must not keep a counter for each.
 inline void FakeDiscord::sweep(Duration wall) {
-    if (counters_.size() + globals_.size() < sweep_at_) return;
+    const auto size = [&] { return counters_.size() + globals_.size() + second_counters_.size(); };
+    if (size() < sweep_at_) return;
     const auto full = [&](const auto& entry) { return entry.second.full(wall); };
     erase_if(counters_, full);
     erase_if(globals_, full);
-    sweep_at_ = std::max(first_sweep, 2 * (counters_.size() + globals_.size()));
+    second_counters_.forget_full(wall);
+    sweep_at_ = std::max(first_sweep, 2 * size());
 }
 
 inline bool FakeDiscord::global_applies(const Route& route, const FakeRequest& request) const {
@@ -367,12 +479,6 @@ inline std::int64_t FakeDiscord::take_off() noexcept {
     while (!thinking_.empty() && thinking_.top() <= now_)
         thinking_.pop();
     return static_cast<std::int64_t>(thinking_.size()) + 1;
-}
-
-inline void FakeDiscord::record(Arrival&& arrival) {
-    while (log_.size() >= options_.log_capacity)
-        log_.pop_front();
-    log_.push_back(std::move(arrival));
 }
 
 } // namespace sluice::testing

@@ -22,6 +22,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -41,6 +42,7 @@
 #include <boost/beast/http/write.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -188,6 +190,7 @@ private:
     [[nodiscard]] boost::asio::awaitable<void> pause(Duration span);
     [[nodiscard]] boost::asio::awaitable<bool> read();
     [[nodiscard]] boost::asio::awaitable<bool> answer();
+    [[nodiscard]] boost::asio::awaitable<void> outlast();
     [[nodiscard]] FakeResponse receive();
     [[nodiscard]] Response written(FakeResponse&& decided) const;
 
@@ -252,7 +255,8 @@ inline FakeResponse FakeConnection::receive() {
                               .token = request_[http::field::authorization],
                               .address = address_,
                               .user_agent = request_[http::field::user_agent],
-                              .body = request_.body()};
+                              .body = request_.body(),
+                              .identity = request_["X-Request-Id"]};
     const std::lock_guard lock{state_->discord_mutex};
     return state_->discord.receive(request, state_->now());
 }
@@ -274,15 +278,28 @@ inline boost::asio::awaitable<bool> FakeConnection::answer() {
     FakeResponse decided = receive();
     const Flight flight{*state_};
     const bool cut = decided.cut;
+    const bool silent = decided.silent;
     const Duration delay = decided.think_time + state_->draw(state_->options.backward);
     Response response = written(std::move(decided));
     co_await pause(delay);
-    if (closed_ || cut) co_return false;
+    if (silent) co_await outlast();
+    if (closed_ || cut || silent) co_return false;
     boost::system::error_code ec;
     stream_.expires_after(state_->options.idle);
     co_await boost::beast::http::async_write(
         stream_, response, boost::asio::redirect_error(boost::asio::use_awaitable, ec));
     co_return !ec && response.keep_alive();
+}
+
+/// Says nothing until the client gives the connection up, or has been idle for too long.
+inline boost::asio::awaitable<void> FakeConnection::outlast() {
+    boost::system::error_code ec;
+    std::array<char, 512> ignored{};
+    stream_.expires_after(state_->options.idle);
+    while (!closed_ && !ec)
+        co_await stream_.async_read_some(
+            boost::asio::buffer(ignored),
+            boost::asio::redirect_error(boost::asio::use_awaitable, ec));
 }
 
 inline boost::asio::awaitable<void> serve_connection(std::shared_ptr<FakeServerState> state,

@@ -11,7 +11,9 @@
 #ifndef SLUICE_TESTING_FAKE_HEADERS_HPP
 #define SLUICE_TESTING_FAKE_HEADERS_HPP
 
+#include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 
 #include <algorithm>
@@ -30,6 +32,7 @@ struct FakeResponse {
     std::string body{};
     Duration think_time{}; ///< between arrival and the moment the answer leaves
     bool cut = false;      ///< the connection is closed instead
+    bool silent = false;   ///< no answer is sent, and the connection stays open
 };
 
 namespace detail {
@@ -71,6 +74,28 @@ namespace detail {
     return text.append(":").append(two(time.seconds().count())).append(" GMT");
 }
 
+/// Error 1015, "You are being rate limited". Observed 2020-06, discord-api-docs#1771.
+inline constexpr std::string_view cloudflare_page =
+    "<!DOCTYPE html>\n<html lang=\"en-US\"><head><title>Access denied | discord.com used "
+    "Cloudflare "
+    "to restrict access</title></head>\n<body><h1>Error 1015</h1><h2>You are being rate limited"
+    "</h2>\n<p>The owner of this website (discord.com) has banned you temporarily from accessing "
+    "this website.</p></body></html>\n";
+
+[[nodiscard]] constexpr std::string_view content_type(RefusalKind kind) noexcept {
+    if (kind == RefusalKind::cloudflare_html) return "text/html; charset=UTF-8";
+    if (kind == RefusalKind::cloudflare_text) return "text/plain; charset=UTF-8";
+    return "application/json";
+}
+
+[[nodiscard]] constexpr std::string_view usual_message(RefusalKind kind) noexcept {
+    if (kind == RefusalKind::shared) return "The resource is being rate limited.";
+    if (kind == RefusalKind::cloudflare_block)
+        return "You are being blocked from accessing our API temporarily due to exceeding our rate "
+               "limits frequently.";
+    return "You are being rate limited.";
+}
+
 /// Writes headers. The Date is kept from call to call: simulations ask for the same one often.
 class HeaderWriter {
 public:
@@ -78,46 +103,91 @@ public:
 
     /// What every answer of Discord has.
     void common(FakeResponse& response, Duration wall) {
-        const auto second = std::chrono::floor<std::chrono::seconds>(wall);
-        if (date_.empty() || second != dated_) {
-            dated_ = second;
-            date_ = http_date(second);
-        }
         response.headers.reserve(12);
-        add(response, "Date", date_);
-        if (!response.body.empty()) add(response, "Content-Type", "application/json");
+        add(response, "Date", date(wall));
+        const bool page = response.body.starts_with('<');
+        if (!response.body.empty())
+            add(response, "Content-Type", page ? "text/html; charset=UTF-8" : "application/json");
         add(response, "Via", "1.1 google");
     }
 
-    /// The five that describe a bucket. `skew` is how far the clock of this node is ahead.
-    void bucket(FakeResponse& response, const Limit& limit, const Standing& standing,
-                std::string_view hash, Duration skew) const {
+    /// What every answer of Cloudflare has that never reached Discord: no Via.
+    void edge(FakeResponse& response, Duration wall, std::string_view type) {
+        add(response, "Date", date(wall));
+        add(response, "Content-Type", std::string{type});
+        add(response, "Server", "cloudflare");
+    }
+
+    /// The five that describe a bucket.
+    void bucket(FakeResponse& response, const Description& told, std::string_view hash) const {
         const bool decimals = numbers_ == NumberFormat::decimals;
         const auto text = [&](Duration span) {
             return decimals ? decimal_text(span) : seconds_text(span);
         };
-        add(response, "X-RateLimit-Limit", std::to_string(limit.limit));
-        add(response, "X-RateLimit-Remaining", std::to_string(standing.remaining));
-        add(response, "X-RateLimit-Reset", text(std::max(Duration::zero(), standing.reset + skew)));
-        add(response, "X-RateLimit-Reset-After", text(standing.reset_after));
+        const Duration reset = std::max(Duration::zero(), told.standing.reset);
+        add(response, "X-RateLimit-Limit", std::to_string(told.limit));
+        add(response, "X-RateLimit-Remaining", std::to_string(told.standing.remaining));
+        add(response, "X-RateLimit-Reset", text(reset));
+        add(response, "X-RateLimit-Reset-After", text(told.standing.reset_after));
         add(response, "X-RateLimit-Bucket", std::string{hash});
     }
 
-    /// Makes the answer a 429 that is over in `wait`.
-    void refusal(FakeResponse& response, Duration wait, bool global) const {
+    /// Makes the answer a 429 of Discord, all but the bucket and what is common.
+    void refusal(FakeResponse& response, const Refusal& refusal) const {
         response.status = 429;
-        response.body = R"({"message": "You are being rate limited.", "retry_after": )";
-        response.body.append(body_text(wait)).append(R"(, "global": )");
-        response.body.append(global ? "true}" : "false}");
+        response.body = R"({"message": ")";
+        response.body.append(message(refusal)).append("\"");
+        if (refusal.wait)
+            response.body.append(R"(, "retry_after": )").append(body_text(*refusal.wait));
+        const bool global = refusal.kind == RefusalKind::global;
+        response.body.append(R"(, "global": )").append(global ? "true" : "false");
+        if (refusal.code) response.body.append(R"(, "code": )" + std::to_string(*refusal.code));
+        response.body.append("}");
+        const auto told = refusal.header_wait ? refusal.header_wait : refusal.wait;
         const bool v6 = numbers_ == NumberFormat::milliseconds;
-        add(response, "Retry-After", v6 ? milliseconds_text(wait) : seconds_text(wait));
+        if (told) add(response, "Retry-After", v6 ? milliseconds_text(*told) : seconds_text(*told));
+        if (refusal.kind == RefusalKind::headerless) return;
         if (global) add(response, "X-RateLimit-Global", "true");
-        add(response, "X-RateLimit-Scope", global ? "global" : "user");
+        add(response, "X-RateLimit-Scope", scope_text(refusal.kind));
+    }
+
+    /// The whole of a 429 of Cloudflare.
+    void cloudflare(FakeResponse& response, const Refusal& refusal, Duration wall) {
+        response.status = 429;
+        response.body = cloudflare_page;
+        if (refusal.kind == RefusalKind::cloudflare_text) response.body = "error code: 1015";
+        if (refusal.kind == RefusalKind::cloudflare_block)
+            response.body = R"({"code": )" + std::to_string(refusal.code.value_or(0)) +
+                            R"(, "message": ")" + std::string{message(refusal)} + "\"}";
+        edge(response, wall, content_type(refusal.kind));
+        const bool static_page = refusal.kind == RefusalKind::cloudflare_block;
+        const auto told = refusal.header_wait || static_page ? refusal.header_wait : refusal.wait;
+        // Cloudflare's Retry-After was in seconds even when Discord's was in milliseconds.
+        if (told) add(response, "Retry-After", seconds_text(*told));
     }
 
 private:
     static void add(FakeResponse& response, const char* name, std::string value) {
         response.headers.emplace_back(name, std::move(value));
+    }
+
+    [[nodiscard]] static std::string_view message(const Refusal& refusal) noexcept {
+        return refusal.message.empty() ? usual_message(refusal.kind)
+                                       : std::string_view{refusal.message};
+    }
+
+    [[nodiscard]] static const char* scope_text(RefusalKind kind) noexcept {
+        if (kind == RefusalKind::global) return "global";
+        return kind == RefusalKind::shared ? "shared" : "user";
+    }
+
+    [[nodiscard]] const std::string& date(Duration wall) {
+        const auto second = std::chrono::floor<std::chrono::seconds>(wall);
+        if (date_.empty() || second != dated_) {
+            dated_ = second;
+            date_ = http_date(second);
+        }
+        return date_;
     }
 
     [[nodiscard]] std::string body_text(Duration wait) const {
@@ -131,7 +201,43 @@ private:
     std::string date_;
 };
 
+/// The route's lie about headers that no other member of `Lie` is for.
+inline void replace_headers(const Lie& lie, FakeResponse& response) {
+    for (const auto& [name, value] : lie.headers) {
+        std::erase_if(response.headers, [&](const auto& header) { return header.first == name; });
+        if (!value.empty()) response.headers.emplace_back(name, value);
+    }
+}
+
+/// Discord docs, "HTTP": 502 is of the load balancer, which has no JSON.
+[[nodiscard]] inline std::string server_error_body(int status) {
+    const std::string code = std::to_string(status);
+    if (status == 500) return R"({"message": "500: Internal Server Error", "code": 0})";
+    return "<html><head><title>" + code + "</title></head><body>" + code + "</body></html>";
+}
+
 } // namespace detail
+
+/// A whole answer, for scripts. `wall` is the server's wall clock, since 1970.
+[[nodiscard]] inline FakeResponse refused(const Refusal& refusal,
+                                          Duration wall = FakeOptions{}.epoch,
+                                          NumberFormat numbers = NumberFormat::decimals) {
+    detail::HeaderWriter writer{numbers};
+    FakeResponse response;
+    if (from_cloudflare(refusal.kind)) {
+        writer.cloudflare(response, refusal, wall);
+        return response;
+    }
+    writer.refusal(response, refusal);
+    if (describes_bucket(refusal.kind)) {
+        const auto shown = refusal.bucket.value_or(detail::typical_bucket(refusal));
+        const Standing standing{shown.remaining, wall + shown.reset_after, shown.reset_after};
+        writer.bucket(response, {shown.limit, standing}, shown.hash);
+    }
+    writer.common(response, wall);
+    return response;
+}
+
 } // namespace sluice::testing
 
 #endif

@@ -6,24 +6,42 @@
 // that needs another server says so in its rules, and nothing is left to chance but what is seeded.
 //
 //     discord.rule("POST /channels/{channel.id}/messages",
-//                  {.limit = Limit{Algorithm::gcra, 5, 5s}, .hash =
-//                  "80c17d2f203122d936070c88c8d10f33"});
+//                  {.limit = Limit{Algorithm::gcra, 5, 5s}, .hash = "80c17d2f203122d9"});
+//
+// The same can be read from JSON: fake_rules_json.hpp.
 #ifndef SLUICE_TESTING_FAKE_RULES_HPP
 #define SLUICE_TESTING_FAKE_RULES_HPP
 
 #include <sluice/route.hpp>
+#include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_refusal.hpp>
+#include <sluice/testing/fake_second_limit.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sluice::testing {
+
+/// One of the limits of a route that limits messages by their age.
+struct AgeClass {
+    /// The class of messages that are younger. An id counts whole milliseconds, so "up to 14 days"
+    /// is below 14 days and 1 ms.
+    Duration below = std::chrono::seconds{10};
+    std::optional<Limit> limit = Limit{};
+    std::string hash{}; ///< empty: one of its own, derived from template and place in the list
+};
 
 /// One route template. Two rules with the same hash are one limit and should name the same figures.
 struct Rule {
@@ -46,6 +64,16 @@ struct Rule {
     /// Of an accepted request.
     int status = 200;
     std::string body = "{}"; ///< not sent with 204
+    /// The ages of `DELETE /channels/{channel.id}/messages/{message.id}`, youngest first; `limit`
+    /// and `hash` are for messages older than all of them. Observed 2026-05,
+    /// discord-api-docs#8330: below 10 s, up to 14 days, older.
+    std::vector<AgeClass> ages{};
+    std::vector<SecondLimit> second{};
+    /// The channel of a webhook or of an interaction, by the id of the webhook or by the token of
+    /// the interaction as it stands in the path.
+    std::map<std::string, std::uint64_t, std::less<>> channels{};
+    std::vector<Fault> faults{};
+    std::optional<Lie> lie{};
 };
 
 /// How times are written. Discord docs, change log: v8 (2020-09) brought seconds with decimals.
@@ -59,6 +87,19 @@ enum class NumberFormat : std::uint8_t {
 enum class InFlight : std::uint8_t {
     until_thought,   ///< as soon as its rule's think_time is over
     until_delivered, ///< when `FakeDiscord::delivered` is called for it
+};
+
+/// Discord docs, "Rate Limits": 10,000 answers 401, 403 or 429 in 10 minutes, those of scope shared
+/// excepted, and the address is banned by Cloudflare for a while.
+struct InvalidLimit {
+    std::int64_t threshold = 10'000;
+    Duration period = std::chrono::minutes{10};
+    /// Said by staff 2021-02, discord-api-docs#2646: 1 to 24 hours.
+    Duration ban = std::chrono::hours{1};
+    /// A user reports bans after floods of them, 2024-10, discord-api-docs#7243.
+    bool count_shared = false;
+    RefusalKind answer = RefusalKind::cloudflare_html; ///< one of Cloudflare's
+    bool tells_wait = true;                            ///< Retry-After, except on the block page
 };
 
 struct FakeOptions {
@@ -82,16 +123,24 @@ struct FakeOptions {
     InFlight in_flight = InFlight::until_thought;
     /// The newest arrivals are kept. 0 switches the log off; the counts go on.
     std::size_t log_capacity = 100'000;
+    std::optional<InvalidLimit> invalid = InvalidLimit{};
+    /// Authorization headers that are good; any other is answered 401. Empty: all are good.
+    std::set<std::string, std::less<>> tokens{};
+    /// A User-Agent other than `DiscordBot ($url, $version)` gets Cloudflare's 403, code 40333.
+    /// Discord docs, "Reference", "User Agent".
+    bool check_user_agent = false;
+    /// How far the clock behind Date and Reset is ahead of the one that messages' ages are taken
+    /// by.
+    Duration clock_offset{};
 };
 
 namespace detail {
 
-/// The splitmix64 finaliser: a bijection that spreads every bit over all others.
-[[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
-    value += 0x9e3779b97f4a7c15ULL;
-    value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-    value = (value ^ (value >> 27U)) * 0x94d049bb133111ebULL;
-    return value ^ (value >> 31U);
+/// Throws std::invalid_argument.
+inline void check(const InvalidLimit& invalid) {
+    (void)checked({.limit = invalid.threshold, .period = invalid.period});
+    if (!from_cloudflare(invalid.answer))
+        throw std::invalid_argument("sluice::testing::InvalidLimit: only Cloudflare bans");
 }
 
 /// Any route of the template `text`. Throws std::invalid_argument when it is none.
@@ -110,15 +159,6 @@ namespace detail {
     const auto route = Route::parse(text.substr(0, space), target);
     if (!route) throw std::invalid_argument("not a route template: " + std::string{text});
     return *route;
-}
-
-/// A hash as Discord writes them: 32 lower-case hexadecimal digits in every trace seen to 2026-05.
-[[nodiscard]] inline std::string hash_of_template(std::uint64_t id) {
-    std::string text;
-    for (const std::uint64_t half : {mixed(id), mixed(~id)})
-        for (unsigned shift = 64; shift != 0; shift -= 4)
-            text += "0123456789abcdef"[(half >> (shift - 4)) & 0xFU];
-    return text;
 }
 
 } // namespace detail

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+//
+// What stands before all limits of the fake Discord: bans of addresses, Cloudflare's dislike of
+// unknown clients, tokens that are no good, webhooks that are gone.
+//
+// The one invariant: a request that is stopped here spends nothing of any limit and does not run.
+//
+// Sources: Discord docs, "Rate Limits", "Invalid Request Limit", and "Reference", "User Agent".
+#ifndef SLUICE_TESTING_FAKE_GATE_HPP
+#define SLUICE_TESTING_FAKE_GATE_HPP
+
+#include <sluice/testing/fake_headers.hpp>
+#include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_request.hpp>
+#include <sluice/testing/fake_rules.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace sluice::testing::detail {
+
+/// Counts invalid requests and remembers bans, both by address.
+class InvalidRequests {
+public:
+    void ban(std::string_view address, Duration until) {
+        bans_.insert_or_assign(std::string{address}, until);
+    }
+
+    /// When the ban of `address` ends, if there is one.
+    [[nodiscard]] std::optional<Duration> banned_until(std::string_view address,
+                                                       Duration now) const {
+        if (bans_.empty()) return std::nullopt;
+        const auto found = bans_.find(address);
+        if (found == bans_.end() || found->second <= now) return std::nullopt;
+        return found->second;
+    }
+
+    void count(const InvalidLimit& invalid, std::string_view address, Duration now) {
+        const Limit limit{Algorithm::sliding_log, invalid.threshold, invalid.period};
+        auto found = counters_.find(address);
+        if (found == counters_.end())
+            found = counters_.emplace(std::string{address}, Counter{limit}).first;
+        Counter& counter = found->second;
+        counter.adapt(limit);
+        if (counter.wait(now) == Duration::zero()) counter.spend(now);
+        if (counter.wait(now) == Duration::zero()) return;
+        ban(address, now + invalid.ban);
+        counters_.erase(found);
+    }
+
+    [[nodiscard]] std::int64_t counted(const InvalidLimit& invalid, std::string_view address,
+                                       Duration now) const {
+        const auto found = counters_.find(address);
+        if (found == counters_.end()) return 0;
+        return invalid.threshold - found->second.standing(now).remaining;
+    }
+
+private:
+    std::map<std::string, Counter, std::less<>> counters_;
+    std::map<std::string, Duration, std::less<>> bans_; ///< until when
+};
+
+/// `DiscordBot ($url, $version)`, with whatever follows.
+[[nodiscard]] constexpr bool is_bot_user_agent(std::string_view text) noexcept {
+    constexpr std::string_view begin = "DiscordBot (";
+    if (!text.starts_with(begin)) return false;
+    const auto comma = text.find(", ", begin.size());
+    const auto end = text.find(')', begin.size());
+    return comma != std::string_view::npos && end != std::string_view::npos &&
+           comma > begin.size() && comma + 2 < end;
+}
+
+/// True for what counts towards a ban: 401, 403 and 429, but neither what Cloudflare answered
+/// itself nor, unless asked for, a 429 of scope shared.
+[[nodiscard]] inline bool is_invalid(const FakeResponse& response, const InvalidLimit& invalid) {
+    if (response.status != 401 && response.status != 403 && response.status != 429) return false;
+    return std::none_of(response.headers.begin(), response.headers.end(), [&](const auto& header) {
+        if (header.first == "Server") return header.second == "cloudflare";
+        const bool shared = header.first == "X-RateLimit-Scope" && header.second == "shared";
+        return shared && !invalid.count_shared;
+    });
+}
+
+/// Why a request was stopped.
+enum class Stop : std::uint8_t { cloudflare, discord };
+
+class Gate {
+public:
+    [[nodiscard]] InvalidRequests& invalid() noexcept { return invalid_; }
+    [[nodiscard]] const InvalidRequests& invalid() const noexcept { return invalid_; }
+    void revoke_token(std::string_view token) { revoked_tokens_.emplace(token); }
+    void remove_webhook(std::string_view id) { removed_webhooks_.emplace(id); }
+
+    /// Writes the answer, if the request gets no further than this. What is Discord's own answer
+    /// still lacks the headers that are common to all of these.
+    [[nodiscard]] std::optional<Stop> stop(const FakeRequest& request, const FakeOptions& options,
+                                           Duration now, HeaderWriter& writer,
+                                           FakeResponse& response) const {
+        const Duration wall = options.epoch + options.clock_offset + now;
+        if (const auto until = invalid_.banned_until(request.address, now)) {
+            write_ban(options.invalid.value_or(InvalidLimit{}), *until - now, wall, writer,
+                      response);
+            return Stop::cloudflare;
+        }
+        if (options.check_user_agent && !is_bot_user_agent(request.user_agent)) {
+            response.status = 403;
+            response.body = R"({"message": "internal network error", "code": 40333})";
+            writer.edge(response, wall, "application/json");
+            return Stop::cloudflare;
+        }
+        if (!good_token(request.token, options)) {
+            response.status = 401;
+            response.body = R"({"message": "401: Unauthorized", "code": 0})";
+            return Stop::discord;
+        }
+        if (removed_webhook(request)) {
+            response.status = 404;
+            response.body = R"({"message": "Unknown Webhook", "code": 10015})";
+            return Stop::discord;
+        }
+        return std::nullopt;
+    }
+
+private:
+    static void write_ban(const InvalidLimit& limit, Duration left, Duration wall,
+                          HeaderWriter& writer, FakeResponse& response) {
+        Refusal refusal{.kind = limit.answer, .wait = std::nullopt};
+        if (limit.tells_wait) refusal.wait = left;
+        writer.cloudflare(response, refusal, wall);
+    }
+
+    [[nodiscard]] bool good_token(std::string_view token, const FakeOptions& options) const {
+        if (token.empty()) return true;
+        if (!revoked_tokens_.empty() && revoked_tokens_.find(token) != revoked_tokens_.end())
+            return false;
+        return options.tokens.empty() || options.tokens.find(token) != options.tokens.end();
+    }
+
+    [[nodiscard]] bool removed_webhook(const FakeRequest& request) const {
+        if (removed_webhooks_.empty()) return false;
+        const std::string_view id = webhook_of(request.target).id;
+        return !id.empty() && removed_webhooks_.find(id) != removed_webhooks_.end();
+    }
+
+    InvalidRequests invalid_;
+    std::set<std::string, std::less<>> revoked_tokens_;
+    std::set<std::string, std::less<>> removed_webhooks_; ///< by id
+};
+
+} // namespace sluice::testing::detail
+
+#endif

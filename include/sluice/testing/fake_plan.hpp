@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+//
+// A rule as the fake Discord needs it for each request: checked once, its hashes computed, its
+// faults counted.
+//
+// The one invariant: the key of a counter is made of the hash and of what the rule counts by, and
+// of nothing else. So two routes with one hash draw on one counter without knowing of each other.
+#ifndef SLUICE_TESTING_FAKE_PLAN_HPP
+#define SLUICE_TESTING_FAKE_PLAN_HPP
+
+#include <sluice/core/major.hpp>
+#include <sluice/route.hpp>
+#include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_hash.hpp>
+#include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_request.hpp>
+#include <sluice/testing/fake_rules.hpp>
+#include <sluice/testing/fake_second_limit.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace sluice::testing::detail {
+
+/// When the thing with this id was made, since 1970. Discord docs, "Reference", "Snowflakes": the
+/// upper 42 bits are milliseconds since the first second of 2015.
+[[nodiscard]] constexpr std::chrono::milliseconds made_at(std::uint64_t snowflake) noexcept {
+    return std::chrono::milliseconds{1'420'070'400'000 +
+                                     static_cast<std::int64_t>(snowflake >> 22U)};
+}
+
+/// One ordinary limit of a route; most routes have just one.
+struct Face {
+    Duration below = Duration::max(); ///< of messages younger than that
+    std::optional<Limit> limit{};
+    std::string hash{};
+    std::uint64_t key = 0; ///< of the hash shown, and of the template if it counts apart
+};
+
+class Plan {
+public:
+    /// Throws std::invalid_argument.
+    Plan(const Rule& rule, std::uint64_t route_id) : rule_(rule), faults_(rule.faults.size()) {
+        // 1xx are no answers; what has no status at all is a fault.
+        if (rule_.status < 200 || rule_.status > 599)
+            throw std::invalid_argument("sluice::testing::Rule: status is not 200 to 599");
+        for (const AgeClass& age : rule_.ages)
+            add_face(age.below, age.limit, age.hash, route_id);
+        add_face(Duration::max(), rule_.limit, rule_.hash, route_id);
+        rule_.hash = faces_.back().hash;
+        for (const SecondLimit& second : rule_.second)
+            add_second(second, route_id);
+        for (const Fault& fault : rule_.faults)
+            check(fault);
+    }
+
+    [[nodiscard]] const Rule& rule() const noexcept { return rule_; }
+
+    /// What limits the route at `wall`, since 1970: that depends on the age of the message.
+    [[nodiscard]] const Face& face(const Route& route, Duration wall) const noexcept {
+        if (faces_.size() == 1) return faces_.front();
+        const Duration age = wall - made_at(route.message_id());
+        std::size_t at = 0;
+        while (at + 1 < faces_.size() && age >= faces_[at].below)
+            ++at;
+        return faces_[at];
+    }
+
+    [[nodiscard]] std::uint64_t counter(const Face& face, const Route& route,
+                                        const FakeRequest& request) const noexcept {
+        std::uint64_t id = face.key;
+        if (rule_.per_individual) id = mixed(id ^ individual(request));
+        if (rule_.per_major) id = mixed(id ^ route.major().hash());
+        return id;
+    }
+
+    /// The second limit that refuses a request, null when none does, and how long it will.
+    struct Drawn {
+        const SecondLimit* spent = nullptr;
+        Duration wait{};
+    };
+
+    /// Spends one of every second limit that concerns the request, or nothing if one is spent.
+    [[nodiscard]] Drawn draw_second(const Route& route, const FakeRequest& request,
+                                    SecondCounters& counters, Duration wall) const {
+        Drawn drawn;
+        each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
+            const Duration wait = counters.at(second, id, wall).wait(wall);
+            if (wait > drawn.wait) drawn = {&second, wait};
+        });
+        if (drawn.spent != nullptr) return drawn;
+        each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
+            counters.at(second, id, wall).spend(wall);
+        });
+        return drawn;
+    }
+
+    [[nodiscard]] Duration second_wait(const Route& route, const FakeRequest& request,
+                                       const SecondCounters& counters, Duration wall) const {
+        Duration longest{};
+        each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
+            longest = std::max(longest, counters.wait(second, id, wall));
+        });
+        return longest;
+    }
+
+    void others_spend(const Route& route, const FakeRequest& request, int count,
+                      SecondCounters& counters, Duration wall) const {
+        each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
+            if (!second.shared) return;
+            Counter& counter = counters.at(second, id, wall);
+            for (int n = 0; n < count && counter.wait(wall) == Duration::zero(); ++n)
+                counter.spend(wall);
+        });
+    }
+
+    [[nodiscard]] const Fault* strike(bool executed, Duration now) {
+        return rule_.faults.empty() ? nullptr : faults_.strike(rule_.faults, executed, now);
+    }
+
+private:
+    /// Calls `visit` with every second limit that concerns the request, and its counter.
+    template <class Visit>
+    void each_second(const Route& route, const FakeRequest& request, Visit visit) const {
+        for (std::size_t i = 0; i < rule_.second.size(); ++i) {
+            const SecondLimit& second = rule_.second[i];
+            if (!second.field.empty() && !json_member(request.body, second.field)) continue;
+            std::uint64_t id = second_keys_[i];
+            if (second.per_individual) id = mixed(id ^ individual(request));
+            if (second.per == CountedPer::major) id = mixed(id ^ route.major().hash());
+            if (second.per == CountedPer::channel) id = mixed(id ^ channel(route, request));
+            visit(second, id);
+        }
+    }
+
+    void add_face(Duration below, const std::optional<Limit>& limit, const std::string& hash,
+                  std::uint64_t route_id) {
+        if (limit) (void)checked(*limit);
+        if (!faces_.empty() && below <= faces_.back().below)
+            throw std::invalid_argument("sluice::testing::Rule: ages must ascend");
+        const bool last = below == Duration::max();
+        // A route without ages keeps its hash when it is given some: its last face has no number.
+        const std::uint64_t seed = last ? route_id : mixed(route_id + faces_.size() + 1);
+        Face face{below, limit, hash.empty() ? hash_of_template(seed) : hash};
+        face.key = mixed(face.hash);
+        if (rule_.counts_apart) face.key = mixed(face.key ^ route_id);
+        faces_.push_back(std::move(face));
+    }
+
+    void add_second(const SecondLimit& second, std::uint64_t route_id) {
+        check(second);
+        second_keys_.push_back(second.name.empty() ? mixed(route_id + second_keys_.size())
+                                                   : mixed(second.name));
+    }
+
+    [[nodiscard]] std::uint64_t channel(const Route& route, const FakeRequest& request) const {
+        const auto key = [](std::uint64_t id) {
+            return core::Major{.kind = core::MajorKind::channel, .low = id}.hash();
+        };
+        if (rule_.channels.empty()) return route.major().hash();
+        const WebhookPath path = webhook_of(request.target);
+        for (const std::string_view name : {path.id, path.token}) {
+            const auto found = rule_.channels.find(name);
+            if (found != rule_.channels.end()) return key(found->second);
+        }
+        return route.major().hash();
+    }
+
+    Rule rule_;
+    std::vector<Face> faces_; ///< never empty; ascending by age
+    std::vector<std::uint64_t> second_keys_;
+    FaultCounts faults_;
+};
+
+} // namespace sluice::testing::detail
+
+#endif

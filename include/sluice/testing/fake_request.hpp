@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+//
+// A request as the fake Discord sees it, and what it reads of one: who asks, which webhook is
+// meant, which members the JSON body has.
+//
+// The one invariant: nothing is copied and nothing throws. A body that is no JSON has no members.
+#ifndef SLUICE_TESTING_FAKE_REQUEST_HPP
+#define SLUICE_TESTING_FAKE_REQUEST_HPP
+
+#include <sluice/testing/fake_hash.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+namespace sluice::testing {
+
+struct FakeRequest {
+    std::string_view method{};
+    std::string_view target{};
+    std::string_view token{};   ///< the Authorization header as it was sent; may be empty
+    std::string_view address{}; ///< of the client; it bears the limits when there is no token
+    std::string_view user_agent{};
+    std::string_view body{};
+    /// What executions are counted by, so that a test sees whether a retry ran twice. Behind a
+    /// socket it is the header X-Request-Id. Empty: the member "nonce" of the body.
+    std::string_view identity{};
+};
+
+namespace detail {
+
+/// Whose limits the request draws on. Discord docs, "Rate Limits": those of the token, or of the
+/// address when there is none.
+[[nodiscard]] inline std::uint64_t individual(const FakeRequest& request) noexcept {
+    const bool anonymous = request.token.empty();
+    const std::string_view name = anonymous ? request.address : request.token;
+    return mixed(std::hash<std::string_view>{}(name) + (anonymous ? 1U : 0U));
+}
+
+/// One past the closing quote of the string whose opening quote is at `from`.
+[[nodiscard]] constexpr std::size_t end_of_json_string(std::string_view text,
+                                                       std::size_t from) noexcept {
+    for (std::size_t at = from + 1; at < text.size(); ++at) {
+        if (text[at] == '\\')
+            ++at;
+        else if (text[at] == '"')
+            return at + 1;
+    }
+    return text.size();
+}
+
+[[nodiscard]] constexpr std::size_t next_in_json(std::string_view text, std::size_t from) noexcept {
+    return std::min(text.find_first_not_of(" \t\r\n", from), text.size());
+}
+
+/// A string without its quotes, or whatever else stands there up to the next punctuation.
+[[nodiscard]] constexpr std::string_view json_value_at(std::string_view text,
+                                                       std::size_t from) noexcept {
+    from = next_in_json(text, from);
+    if (from == text.size() || text[from] != '"')
+        return text.substr(from, text.find_first_of(",]} \t\r\n", from) - from);
+    const std::size_t end = end_of_json_string(text, from);
+    return text.substr(from + 1, std::max(end, from + 2) - from - 2);
+}
+
+/// The member `name` of the outermost object of `body`; escapes are left as they are. The object
+/// begins at the first brace, which also finds the payload_json of a multipart body.
+[[nodiscard]] constexpr std::optional<std::string_view>
+json_member(std::string_view body, std::string_view name) noexcept {
+    int depth = 0;
+    for (std::size_t at = body.find('{'); at < body.size();) {
+        const char c = body[at];
+        if (c != '"') {
+            depth += c == '{' || c == '[' ? 1 : 0;
+            depth -= c == '}' || c == ']' ? 1 : 0;
+            if (depth == 0) return std::nullopt;
+            ++at;
+            continue;
+        }
+        const std::size_t end = end_of_json_string(body, at);
+        const bool named = depth == 1 && json_value_at(body, at) == name;
+        at = next_in_json(body, end);
+        // A value may be spelled like the name; only a key has a colon after it.
+        if (named && at < body.size() && body[at] == ':') return json_value_at(body, at + 1);
+    }
+    return std::nullopt;
+}
+
+/// The first two segments after "webhooks" or "interactions" in a target.
+struct WebhookPath {
+    std::string_view id{};
+    std::string_view token{}; ///< may be empty
+};
+
+/// Empty texts when the target is of no webhook.
+[[nodiscard]] constexpr WebhookPath webhook_of(std::string_view target) noexcept {
+    target = target.substr(0, target.find_first_of("?#"));
+    for (const std::string_view collection : {"/webhooks/", "/interactions/"}) {
+        const auto found = target.find(collection);
+        if (found == std::string_view::npos) continue;
+        const std::string_view rest = target.substr(found + collection.size());
+        const auto slash = std::min(rest.find('/'), rest.size());
+        const std::string_view token = rest.substr(std::min(slash + 1, rest.size()));
+        return {rest.substr(0, slash), token.substr(0, token.find('/'))};
+    }
+    return {};
+}
+
+} // namespace detail
+} // namespace sluice::testing
+
+#endif

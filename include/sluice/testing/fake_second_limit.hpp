@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+//
+// Limits that a route has besides its ordinary one: hidden from the headers, of a field of the
+// body, of a channel over all its webhooks, or of a resource that other users spend as well.
+//
+// The one invariant: only its 429 shows such a limit. The ordinary limit is checked first and spent
+// first, because the 429s of second limits that were seen had remaining = limit - 1 on a bucket
+// just begun (discord-api-docs#1900, 2020-08; Discord docs, "Rate Limits", example of `shared`).
+//
+//     .second = {{.limit = {Algorithm::fixed, 2, 600s}, .field = "name"},
+//                {.limit = {Algorithm::fixed, 2, 600s}, .field = "topic"}}
+#ifndef SLUICE_TESTING_FAKE_SECOND_LIMIT_HPP
+#define SLUICE_TESTING_FAKE_SECOND_LIMIT_HPP
+
+#include <sluice/testing/fake_limit.hpp>
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+namespace sluice::testing {
+
+/// What requests that draw on one counter have in common.
+enum class CountedPer : std::uint8_t {
+    major, ///< the major parameter
+    /// The channel: of the path, or the one that `Rule::channels` has for the webhook or the
+    /// interaction token. Without either it is the major parameter.
+    channel,
+    nothing, ///< one counter for all
+};
+
+struct SecondLimit {
+    Limit limit{Algorithm::fixed, 2, std::chrono::minutes{10}};
+    /// Limits of one name are one counter, whichever routes have them. Empty: of this route alone.
+    std::string name{};
+    /// Concerns only requests whose JSON body has this member. Empty: every request.
+    std::string field{};
+    CountedPer per = CountedPer::major;
+    bool per_individual = false; ///< on: one counter for each token or address
+    /// Its 429 is of scope shared, and not counted as invalid.
+    bool shared = false;
+    /// Not empty: its 429 shows this hash, this limit and remaining 0 instead of the ordinary
+    /// bucket's. Observed 2022-11, discord-api-docs#5646: hash and limit differ at the 429 only.
+    std::string hash{};
+    std::string message{};
+    std::optional<int> code{}; ///< 20028, say
+    /// Added to what is told. Observed 2025-09, discord-api-docs#7816: 219 s told, 145 s true.
+    Duration overstated{};
+    /// Another user spends one that often, as long as there is one. Zero: nobody does.
+    Duration others_every{};
+};
+
+namespace detail {
+
+/// The counters of all second limits of a fake.
+class SecondCounters {
+public:
+    /// Lets the others spend what they would have until `now`.
+    [[nodiscard]] Counter& at(const SecondLimit& second, std::uint64_t id, Duration now) {
+        Entry& entry = entries_.try_emplace(id, first_entry(second, now)).first->second;
+        catch_up(entry, second, now);
+        return entry.counter;
+    }
+
+    [[nodiscard]] Duration wait(const SecondLimit& second, std::uint64_t id, Duration now) const {
+        const auto found = entries_.find(id);
+        Entry entry = found != entries_.end() ? found->second : first_entry(second, now);
+        catch_up(entry, second, now);
+        return entry.counter.wait(now);
+    }
+
+    void forget_full(Duration now) {
+        erase_if(entries_, [&](const auto& entry) { return entry.second.counter.full(now); });
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+
+private:
+    struct Entry {
+        Counter counter;
+        Duration others_next;
+    };
+
+    /// The others were there before the first request was: one period back is all that counts.
+    [[nodiscard]] static Entry first_entry(const SecondLimit& second, Duration now) {
+        return {Counter{second.limit}, others_from(second, now - second.limit.period)};
+    }
+
+    /// When others spend next after a multiple of the period at or before `time`. Counted from any
+    /// other moment, a fixed window would end just when somebody looks.
+    [[nodiscard]] static Duration others_from(const SecondLimit& second, Duration time) {
+        const Duration begin = std::max(Duration::zero(), time - time % second.limit.period);
+        const Duration every = std::max(Duration{1}, second.others_every);
+        return begin + (every - begin % every) % every;
+    }
+
+    static void catch_up(Entry& entry, const SecondLimit& second, Duration now) {
+        entry.counter.adapt(second.limit);
+        const Duration every = second.others_every;
+        if (every <= Duration::zero()) return;
+        // What is more than two periods past shows in no counter, and may be a great many.
+        if ((now - entry.others_next) / 3 > second.limit.period)
+            entry.others_next = others_from(second, now - 2 * second.limit.period);
+        for (; entry.others_next <= now; entry.others_next += every)
+            if (entry.counter.wait(entry.others_next) == Duration::zero())
+                entry.counter.spend(entry.others_next);
+    }
+
+    boost::unordered_flat_map<std::uint64_t, Entry> entries_;
+};
+
+/// Throws std::invalid_argument.
+inline void check(const SecondLimit& second) {
+    (void)checked(second.limit);
+    if (second.overstated < Duration::zero() || second.others_every < Duration::zero())
+        throw std::invalid_argument("sluice::testing::SecondLimit: a duration is negative");
+}
+
+} // namespace detail
+} // namespace sluice::testing
+
+#endif
