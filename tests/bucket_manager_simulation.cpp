@@ -18,7 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -196,6 +196,22 @@ TEST_CASE("two routes that turn out to share a bucket share its queue from then 
     CHECK(bot.limiter.stats().buckets == 1);
     CHECK(bot.limiter.stats().lanes == 2);
     CHECK(bot.last < 21s);
+}
+
+TEST_CASE("a route that no answer has named yet is not starved by one that spends its bucket") {
+    const auto algorithm = static_cast<Algorithm>(GENERATE(0, 1, 2, 3));
+    const std::int64_t limit = GENERATE(1, 2, 5);
+    CAPTURE(static_cast<int>(algorithm), limit);
+    Bot bot;
+    const sluice::testing::Rule rule{.limit = Limit{algorithm, limit, 1500ms}, .hash = "abc"};
+    bot.discord.rule(post_template, rule);
+    bot.discord.rule("GET /channels/{channel.id}/messages/{message.id}", rule);
+    for (int i = 0; i < 40; ++i)
+        bot.spawn(message(1, i));
+    bot.spawn({get_message(1, 7), numbered(get_message.path(1, 7), 99)}, 700ms);
+    bot.clock.run(bot.io);
+    CHECK(bot.finished == 41);
+    CHECK(bot.refused() <= 2);
 }
 
 TEST_CASE("twenty cold channels do not queue behind each other") {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // The least that can be done with sluice: if this compiles, links and runs, the target works.
-#include <sluice/route.hpp>
+#include <sluice/sluice.hpp>
+
+#include <boost/asio/io_context.hpp>
 
 int main() {
-    constexpr auto create_message = sluice::route<"POST /channels/{channel.id}/messages">;
-    return create_message(1) == sluice::Route::parse("POST", "/channels/1/messages") ? 0 : 1;
+    boost::asio::io_context context;
+    sluice::BucketManager limiter{context};
+    return limiter.try_acquire(sluice::route<"GET /channels/{channel.id}">(1)) ? 0 : 1;
 }

@@ -82,8 +82,8 @@ TEST_CASE("refusals that tell no time block longer each time, and never not at a
         now += 50ms + wait;
     }
     CHECK(gate.back_off(now, now) == last); // bounded
-    gate.accepted(now);
-    CHECK(gate.back_off(now + 1s, now + 2s) == 60s);
+    gate.accepted(now + 2s);
+    CHECK(gate.back_off(now + 3s, now + 4s) == 60s);
 }
 
 TEST_CASE("refusals of requests that were under way together count as one", "[R11]") {

@@ -46,6 +46,7 @@ public:
             global_.emplace(testing::Limit{world.global_algorithm, world.global_limit, 1s});
         }
         offset_ = std::chrono::milliseconds(random_() % 1'000'000) + 1'700'000'000s;
+        outcome_.optimum = optimum_of(world_, requests_);
     }
 
     Outcome run() {
@@ -65,7 +66,6 @@ public:
         check_end();
         outcome_.requests = requests_.size();
         outcome_.makespan = last_ - start;
-        outcome_.optimum = optimum_of(world_, requests_);
         return outcome_;
     }
 
@@ -316,7 +316,7 @@ private:
         }
         scheduler_.answer(state.place, state.answer, state.marked, now_);
         if (refused) {
-            settle(); // what was granted before the refusal came was in time
+            settle();                  // what was granted before the refusal came was in time
             state.bound = core::never; // whoever repeats a request has time
             queue(i);
         } else {

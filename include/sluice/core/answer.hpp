@@ -35,8 +35,9 @@ struct Answer {
     bool global = false;
     bool shared = false;
     std::optional<Duration> retry_after;
-    std::string_view hash; ///< empty: none
-    Observation seen;      ///< sent and received are filled in when it is applied
+    std::string_view hash;  ///< empty: none
+    Observation seen;       ///< sent and received are filled in when it is applied
+    bool old_token = false; ///< so is this: the bot's token has been replaced since
 
     [[nodiscard]] bool has_numbers() const noexcept {
         return seen.limit || seen.remaining || seen.reset_after;

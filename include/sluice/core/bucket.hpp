@@ -79,7 +79,7 @@ struct Bucket {
     /// When the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
         if (!lost_) return never;
-        return *std::min_element(lost_->begin(), lost_->end()) + window.doubt_period();
+        return *std::min_element(lost_->begin(), lost_->end()) + window.period();
     }
 
     /// Takes over everything that counts in `other`, which turns out to be the same counter.
@@ -109,7 +109,7 @@ private:
         if (lost_->empty()) lost_.reset();
     }
     void expire_lost(Time now) noexcept {
-        if (lost_) drop_lost_if([&](Time at) { return at + window.doubt_period() <= now; });
+        if (lost_) drop_lost_if([&](Time at) { return at + window.period() <= now; });
     }
 
     // Both are absent while there is nothing to keep, which is the rule.

@@ -29,6 +29,7 @@ struct Place {
     Time sent{};
     std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
     GlobalLimit::Slot slot = 0;
+    std::uint32_t token = 0; ///< which of the bot's tokens, one after the other, it is for
     bool holds_slot = false; ///< of the global limit
     bool warm = false;       ///< issued while a connection was known to be open
     bool probe = false;      ///< issued before the bucket had any answer
@@ -97,7 +98,8 @@ struct Lane
     /// Places, settled ones too, that point here. Their owners let go without a lock, which is why
     /// it is atomic; it only grows under the lock of whoever owns the lane.
     std::atomic<std::uint32_t> holders = 0;
-    std::uint8_t strikes = 0; ///< refusals in a row that told no time to wait
+    Time struck = Time::min(); ///< when a refusal last told no time to wait
+    std::uint8_t strikes = 0;  ///< how many of them in a row
     LaneTraits traits;
 
     [[nodiscard]] bool in_use() const noexcept {

@@ -109,7 +109,10 @@ public:
     [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now);
     [[nodiscard]] Gate& gate() noexcept { return *gate_; }
     /// A new token: what was known of the old one's validity is forgotten.
-    void replace_token() noexcept { unauthorized_ = false; }
+    void replace_token() noexcept {
+        unauthorized_ = false;
+        ++token_;
+    }
     [[nodiscard]] Lane* find(const LaneKey& key, Time now) {
         sync(now);
         return registry_.find_lane(key);
@@ -120,6 +123,8 @@ public:
     /// Takes a place if a request of this lane may go now and overtakes nobody.
     /// With `min_remaining`, only while at least that many remain, this one included.
     bool try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining = 1);
+    /// Whether try_admit() would.
+    [[nodiscard]] bool admits(Lane& lane, Time now, std::int64_t min_remaining = 1);
 
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out.
@@ -159,6 +164,8 @@ public:
     /// nothing while that hangs on an answer which is still under way.
     [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
                                               std::uint64_t arrival = UINT64_MAX);
+    /// Before that nothing of this lane goes, whatever is still under way.
+    [[nodiscard]] Time opens(const Lane& lane, Time now);
 
     [[nodiscard]] BucketState describe(Bucket& bucket, Time now);
 
@@ -192,6 +199,10 @@ private:
     void serve(Bucket& bucket, Time now);
     void serve_global(Time now);
     void rest(Bucket& bucket, Time now);
+    /// The same, but forgets nobody else: for use while lanes are being visited.
+    void leave_empty(Bucket& bucket, Time now) noexcept {
+        if (bucket.queued == 0 && bucket.places == 0) registry_.set_idle(bucket, now);
+    }
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
     void free_probe(const Major& major, Time now);
@@ -204,10 +215,12 @@ private:
     Bucket& link(Bucket& unknown, HashId hash);
     void link_some(std::uint64_t family, HashId hash, Time now);
     Bucket& move(Lane& lane, const BucketKey& key, Time now);
-    void check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
+    Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
-    void refuse_lane(Lane& lane, Refused why);
+    void refuse_lane(Lane& lane, Refused why, Time now);
+    void refuse_bounds_before(Time until, bool exempt_too, Time now);
+    [[nodiscard]] bool leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining);
     void note(EventKind kind, const Lane& lane, Duration wait = Duration(0));
     void note_answer(EventKind kind, const Lane& lane, const Answer& answer, AnswerKind what,
                      Duration wait = Duration(0));
@@ -231,13 +244,14 @@ private:
     IdleConnections connections_;
     IndexedHeap<Bucket, Time, &Bucket::wake_position> wakes_;
     IndexedHeap<Bucket, std::uint64_t, &Bucket::ready_position>
-        ready_; // only the global limit is missing
+        ready_; // only the global limit or the address is missing; exempt ones first
     IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
     WaiterList finished_;
     Counters counters_;
     std::vector<Event> events_;
     boost::unordered_flat_set<Major, MajorHash> gone_webhooks_;
     std::deque<Major> gone_order_; // the oldest is forgotten when there are too many
+    std::uint32_t token_ = 0;      // how many have been replaced
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;

@@ -70,11 +70,6 @@ public:
     [[nodiscard]] Duration period() const noexcept {
         return period_ > Duration(0) ? period_ : default_period;
     }
-    /// How long a request without an answer may count. Until a bucket has shown that it drips, what
-    /// it names as its end may be that of one slot of several: answers may be lost in a row.
-    [[nodiscard]] Duration doubt_period() const noexcept {
-        return limit_ > 1 && !drip_.drips() ? 2 * period() : period();
-    }
     /// When the bucket is full again, seen from here without credit; nothing when nothing is known
     /// to be spent.
     [[nodiscard]] std::optional<Time> deadline() const noexcept {
@@ -106,6 +101,15 @@ public:
 
     /// Refused without headers: one at a time from here on, doubling with each success.
     void narrow() noexcept;
+
+    /// Answers of another counter have been taken for this one's: the least allowance and the
+    /// latest end that they named hold until the next answer.
+    void distrust() noexcept {
+        drip_ = DripDetector();
+        has_window_ = has_reset_ = false;
+        agreement_ = 0;
+        if (has_deadline_) deadline_ = std::max(deadline_, latest_);
+    }
 
     void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
 

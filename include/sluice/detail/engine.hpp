@@ -308,13 +308,15 @@ void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& re
     if (!request.route.valid()) return claim(operation, errc::invalid_route);
     core::Lane& lane = lane_of(request.route, now);
     const auto why = scheduler_.barred(lane, now);
-    const bool full = options_.max_queued && scheduler_.queued() >= *options_.max_queued;
+    const std::int64_t min_remaining = request.options.min_remaining;
+    const bool full = scheduler_.queued() >= options_.max_queued.value_or(SIZE_MAX) ||
+                      lane.bucket->queued > request.options.max_ahead.value_or(UINT64_MAX);
     if (why) {
         claim_barred(operation, lane, *why, now);
-    } else if (full || lane.bucket->queued > request.options.max_ahead.value_or(UINT64_MAX)) {
+    } else if (full && !scheduler_.admits(lane, now, min_remaining)) {
         claim(operation, errc::queue_full);
     } else {
-        operation.min_remaining = request.options.min_remaining;
+        operation.min_remaining = min_remaining;
         const auto& own = request.options.max_wait;
         return enqueue(operation, lane, own ? own : options_.max_wait, now);
     }
@@ -338,9 +340,10 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
     if (max_wait) {
         const std::uint64_t arrival =
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
-        const auto at = scheduler_.predict(lane, now, arrival);
-        if (at && *at - now > *max_wait) {
-            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, *at - now));
+        const core::Time at =
+            scheduler_.predict(lane, now, arrival).value_or(scheduler_.opens(lane, now));
+        if (at - now > *max_wait) {
+            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, at - now));
             scheduler_.leave(lane, now);
             return claim(operation, errc::wait_too_long);
         }

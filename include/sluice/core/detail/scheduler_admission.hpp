@@ -56,6 +56,7 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     if (place.arrival == 0) place.arrival = ++arrivals_;
     place.bucket = &bucket;
     place.sent = now;
+    place.token = token_;
     place.warm = connections_.take(now);
     place.probe = !bucket.key.hash_known && !bucket.window.answered();
     place.holds_slot = !lane.traits.exempt;
@@ -79,15 +80,24 @@ inline bool Scheduler::may_pass(const Lane& lane, Time now) {
     return (lane.traits.exempt || global_.has_room(now)) && gate_->opens(now) <= now;
 }
 
-inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining) {
+/// A bucket that has named no limit has no number that could be too small.
+inline bool Scheduler::leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining) {
+    return min_remaining <= 1 || !bucket.window.known() || available(bucket, now) >= min_remaining;
+}
+
+inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) {
     sync(now);
     if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
     if (ready_.contains(bucket)) return false;
-    if (available(bucket, now) < std::max<std::int64_t>(1, min_remaining)) return false;
-    if (ready_.empty() ? !may_pass(lane, now) : goes_in_turn(lane, now)) return false;
+    if (available(bucket, now) < 1 || !leaves_enough(bucket, now, min_remaining)) return false;
+    return ready_.empty() ? may_pass(lane, now) : !goes_in_turn(lane, now);
+}
+
+inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining) {
+    if (!admits(lane, now, min_remaining)) return false;
     take(lane, now, place);
     return true;
 }
@@ -154,7 +164,7 @@ inline void Scheduler::refuse(Waiter& waiter, Refused why) {
 inline void Scheduler::grant(Lane& lane, Time now) {
     Waiter& waiter = lane.waiting.front();
     if (const auto why = barred(lane, now)) return refuse(waiter, *why);
-    if (waiter.min_remaining > 1 && available(*lane.bucket, now) < waiter.min_remaining) {
+    if (!leaves_enough(*lane.bucket, now, waiter.min_remaining)) {
         return refuse(waiter, Refused::too_few_left);
     }
     unqueue(waiter);
@@ -190,7 +200,9 @@ inline void Scheduler::serve(Bucket& bucket, Time now) {
         if (lane == nullptr || available(bucket, now) <= 0) break;
         if (goes_in_turn(*lane, now)) {
             wakes_.erase(bucket);
-            ready_.set(bucket, lane->waiting.front().place.arrival);
+            // None of those that the global limit does not bind may stand behind one that it does.
+            const std::uint64_t bound = lane->traits.exempt ? 0 : UINT64_MAX / 2;
+            ready_.set(bucket, bound + lane->waiting.front().place.arrival);
             return;
         }
         grant(*lane, now);
@@ -265,19 +277,26 @@ inline std::size_t Scheduler::collect(Time now, Duration idle) {
 inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
     std::size_t refused = 0;
     registry_.each_lane([&](Lane& lane) {
-        if (lane.queued == 0) return;
-        for (; lane.queued != 0; ++refused)
-            refuse(lane.waiting.front(), why);
-        serve(*lane.bucket, now);
+        refused += lane.queued;
+        refuse_lane(lane, why, now);
     });
     serve_global(now);
     return refused;
 }
 
+inline Time Scheduler::opens(const Lane& lane, Time now) {
+    const Time own = std::max(lane.blocked_until, lane.bucket->window.blocked_until());
+    return std::max({gate_->opens(now), own, lane.traits.exempt ? now : global_.blocked_until()});
+}
+
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival) {
     Bucket& bucket = *lane.bucket;
-    std::int64_t ahead = bucket.queued;
-    if (lane.queued != 0 && arrival < lane.waiting.front().place.arrival) ahead = 0;
+    std::int64_t ahead = 0;
+    for (const Lane& other : bucket.lanes) {
+        // Who is blocked for longer than this lane, or came later, is not in the way.
+        if (other.queued == 0 || other.blocked_until > std::max(now, lane.blocked_until)) continue;
+        if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
+    }
     const std::int64_t out =
         bucket.out(now) + (bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0);
     const Time start = std::max(gate_->opens(now), lane.blocked_until);

@@ -59,6 +59,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<T
     const AnswerKind kind = classify(answer);
     answer.seen.sent = place.sent;
     answer.seen.received = now;
+    answer.old_token = place.token != token_;
 
     Bucket& issuer = uncount(place, now);
     issuer.settle_lost(place.sent);
@@ -108,6 +109,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     ++counters_.by_kind[static_cast<std::size_t>(kind)];
     note_answer(EventKind::answered, lane, answer, kind);
     protect(lane, answer, kind, now);
+    if (answer.from_discord) gate_->accepted(answer.seen.sent);
     if (kind == AnswerKind::server_error && !answer.has_numbers()) {
         issuer.lose(now); // it may have been counted: nobody knows
     } else if (kind == AnswerKind::success || kind == AnswerKind::server_error) {
@@ -121,11 +123,11 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
-    lane.strikes = 0;
+    if (answer.seen.sent >= lane.struck) lane.strikes = 0;
     const HashId hash = registry_.intern(answer.hash);
-    Bucket& counter =
+    Bucket& named =
         hash == 0 ? Registry::resolve(&issuer) : follow_hash(lane, hash, answer.seen, now);
-    if (hash != 0) check_sharing(lane, counter, answer, now);
+    Bucket& counter = hash == 0 ? named : check_sharing(lane, named, answer, now);
     if (answer.has_numbers()) {
         counter.window.accept(answer.seen, credit(now));
     } else {
@@ -145,6 +147,7 @@ inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash, const Observation
     if (from.key == key) {
         lane.hash_sent = std::max(lane.hash_sent, seen.sent);
         registry_.learn(lane.traits.family, hash);
+        link_some(lane.traits.family, hash, now);
         return from;
     }
     if (from.key.hash_known && seen.sent <= lane.hash_sent) return registry_.bucket(key);
@@ -202,18 +205,22 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
 
 /// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0.
 inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept {
-    constexpr int most_doublings = 6;
+    constexpr int most_strikes = 7;
     const Duration told = answer.retry_after.value_or(Duration(0));
     if (told > Duration(0)) return told + settings_.retry_margin;
     if (kind == AnswerKind::user_limit &&
         answer.seen.reset_after.value_or(Duration(0)) > Duration(0)) {
         return *answer.seen.reset_after + settings_.retry_margin;
     }
-    const Duration first =
-        kind == AnswerKind::cloudflare ? std::chrono::seconds(60) : std::chrono::seconds(1);
-    const Duration wait = first * (1 << lane.strikes);
-    if (lane.strikes < most_doublings) ++lane.strikes;
-    return wait;
+    if (kind == AnswerKind::cloudflare) {
+        return gate_->back_off(answer.seen.sent, answer.seen.received);
+    }
+    // Requests that were under way together are refused together, which counts once.
+    if (answer.seen.sent > lane.struck) {
+        lane.struck = answer.seen.received;
+        if (lane.strikes < most_strikes) ++lane.strikes;
+    }
+    return std::chrono::seconds(1) * (1 << (std::max<int>(1, lane.strikes) - 1));
 }
 
 inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer,
@@ -226,9 +233,11 @@ inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& a
         break;
     case AnswerKind::global_limit:
         global_.block_until(now + wait);
+        refuse_bounds_before(global_.blocked_until(), false, now);
         break;
     case AnswerKind::cloudflare:
         gate_->block_until(now + wait);
+        refuse_bounds_before(now + wait, true, now);
         break;
     case AnswerKind::headerless:
         issuer.window.narrow();
@@ -283,6 +292,27 @@ inline void Scheduler::block_lane(Lane& lane, Time until) {
     }
 }
 
+/// The same for whoever a block of the whole token, or of the address, is too long for.
+inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time now) {
+    std::vector<Waiter*> spared;
+    while (!bounds_.empty() && bounds_.top_key() < until) {
+        Waiter& waiter = bounds_.top();
+        if (!exempt_too && waiter.place.lane->traits.exempt) {
+            bounds_.erase(waiter);
+            spared.push_back(&waiter);
+            continue;
+        }
+        Bucket& bucket = *waiter.place.lane->bucket;
+        refuse(waiter, Refused::wait_too_long);
+        ++counters_.refused_waits;
+        serve(bucket, now);
+        leave_empty(bucket, now);
+    }
+    for (Waiter* waiter : spared) {
+        if (waiter->state == WaiterState::queued) bounds_.set(*waiter, waiter->bound);
+    }
+}
+
 /// An answer may have made waits longer than their bounds. Those at the back wait longest, so it
 /// looks from there and stops at the first that still fits; an earlier one with a tighter bound
 /// leaves when that has passed.
@@ -301,25 +331,29 @@ inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
 }
 
 /// Routes that show one hash are taken to share a counter until an answer makes that impossible.
-inline void Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
+/// Returns the bucket that the answer's numbers belong to.
+inline Bucket& Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& answer,
+                                        Time now) {
     const Observation& seen = answer.seen;
     if (!settings_.split_lying_hashes || !seen.limit || !seen.remaining || !seen.reset_after)
-        return;
+        return counter;
     const bool several =
         std::any_of(counter.lanes.begin(), counter.lanes.end(),
                     [&](const Lane& other) { return other.traits.family != lane.traits.family; });
-    if (*seen.limit != counter.window.limit()) return counter.forget_sharing();
-    if (!several || counter.window.counts_late()) return;
+    if (*seen.limit != counter.window.limit()) counter.forget_sharing();
+    if (!several || *seen.limit != counter.window.limit() || counter.window.counts_late()) {
+        return counter;
+    }
     const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
                                *seen.limit - *seen.remaining};
-    const bool lies =
-        counter.sharing().contradicts(sample, counter.window.interval(), counter.window.period());
+    const bool lies = counter.sharing().contradicts(sample, counter.window.interval());
     counter.sharing().add(sample);
-    if (lies && registry_.split(static_cast<HashId>(counter.key.name))) {
-        ++counters_.split;
-        note(EventKind::split, lane);
-        split(counter, now);
-    }
+    const auto hash = static_cast<HashId>(counter.key.name);
+    if (!lies || !registry_.split(hash)) return counter;
+    ++counters_.split;
+    note(EventKind::split, lane);
+    split(counter, now);
+    return registry_.bucket(registry_.key_of(hash, lane));
 }
 
 /// Every lane of this bucket but those of its first family goes to a bucket of its own; buckets of
@@ -328,6 +362,7 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
     const auto hash = static_cast<HashId>(bucket.key.name);
     const std::uint64_t first = bucket.lanes.front().traits.family;
     registry_.rename(bucket, registry_.key_of(hash, bucket.lanes.front()));
+    bucket.window.distrust();
     for (auto at = bucket.lanes.begin(); at != bucket.lanes.end();) {
         Lane& lane = *at++;
         if (lane.traits.family == first) continue;
@@ -345,9 +380,12 @@ inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
     return std::nullopt;
 }
 
-inline void Scheduler::refuse_lane(Lane& lane, Refused why) {
+inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
+    if (lane.queued == 0) return;
     while (lane.queued != 0)
         refuse(lane.waiting.front(), why);
+    serve(*lane.bucket, now);
+    leave_empty(*lane.bucket, now);
 }
 
 /// Counts what may end in a ban, and stops what can only add to it.
@@ -366,11 +404,10 @@ inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind
         slowed_ = gate_->slowed(now);
         stopped_ = gate_->stopped(now);
     }
-    if (status == 401 && !lane.traits.tokenless && !std::exchange(unauthorized_, true)) {
+    if (status == 401 && !lane.traits.tokenless && !answer.old_token &&
+        !std::exchange(unauthorized_, true)) {
         registry_.each_lane([&](Lane& other) {
-            if (other.traits.tokenless || other.queued == 0) return;
-            refuse_lane(other, Refused::unauthorized);
-            serve(*other.bucket, now);
+            if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });
     }
     if (status == 404 && lane.traits.webhook && gone_webhooks_.insert(lane.key.major).second) {
@@ -379,9 +416,11 @@ inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind
             gone_webhooks_.erase(gone_order_.front());
             gone_order_.pop_front();
         }
-        for (Lane& other : lane.bucket->lanes)
-            refuse_lane(other, Refused::unknown_webhook);
-        serve(*lane.bucket, now);
+        registry_.each_lane([&](Lane& other) {
+            if (other.key.major == lane.key.major) {
+                refuse_lane(other, Refused::unknown_webhook, now);
+            }
+        });
     }
 }
 
