@@ -219,6 +219,7 @@ private:
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
+    void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, bool exempt_too, Time now);
     [[nodiscard]] bool leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining);
     void note(EventKind kind, const Lane& lane, Duration wait = Duration(0));

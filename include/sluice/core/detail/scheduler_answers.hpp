@@ -271,6 +271,8 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     const bool foreign = !answer.hash.empty() && issuer.key.hash_known && issuer.key.name != hash;
     if (!foreign) {
         if (!issuer.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
+        for (Lane& other : issuer.lanes)
+            refuse_bounds_before(other, issuer.window.blocked_until());
         return;
     }
     block_lane(lane, now + wait);
@@ -283,10 +285,14 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
 
 inline void Scheduler::block_lane(Lane& lane, Time until) {
     lane.blocked_until = std::max(lane.blocked_until, until);
-    // Whoever cannot wait that long hears of it now.
+    refuse_bounds_before(lane, lane.blocked_until);
+}
+
+/// Whoever cannot wait that long hears of it now.
+inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
-        if (waiter.bound >= lane.blocked_until) continue;
+        if (waiter.bound >= until) continue;
         refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
     }
@@ -335,8 +341,12 @@ inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
 inline Bucket& Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& answer,
                                         Time now) {
     const Observation& seen = answer.seen;
-    if (!settings_.split_lying_hashes || !seen.limit || !seen.remaining || !seen.reset_after)
+    // Nobody knows when a request without a place was sent.
+    const bool timed = seen.sent < seen.received;
+    if (!settings_.split_lying_hashes || !timed || !seen.limit || !seen.remaining ||
+        !seen.reset_after) {
         return counter;
+    }
     const bool several =
         std::any_of(counter.lanes.begin(), counter.lanes.end(),
                     [&](const Lane& other) { return other.traits.family != lane.traits.family; });
@@ -346,7 +356,7 @@ inline Bucket& Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answe
     }
     const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
                                *seen.limit - *seen.remaining};
-    const bool lies = counter.sharing().contradicts(sample, counter.window.interval());
+    const bool lies = counter.sharing().contradicts(sample);
     counter.sharing().add(sample);
     const auto hash = static_cast<HashId>(counter.key.name);
     if (!lies || !registry_.split(hash)) return counter;
