@@ -178,6 +178,236 @@ TEST_CASE("the wait behind others is foreseen") {
     CHECK(window.predict(now, 0, 13, none) == now + 15001ms);
 }
 
+TEST_CASE("an answer without Reset-After takes a place for one period at the most", "[R22]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    Observation partial = seen(100ms, 5, 3, 0s);
+    partial.reset_after = std::nullopt;
+    partial.reset = std::nullopt;
+    window.accept(partial, none);
+    CHECK(window.available(start + 160ms, 0, none) == 3);
+    CHECK(window.available(start + 5061ms, 0, none) == 5);
+    partial.sent = start + 6s; // the first of its window: one period is all that is known
+    partial.received = start + 6060ms;
+    window.accept(partial, none);
+    CHECK(window.next_change(start + 6060ms, 3, none) == start + 6060ms + 5s);
+}
+
+TEST_CASE("an answer without Remaining takes one place", "[R22]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    Observation partial = seen(100ms, 5, 0, 4900ms, 1'000'005s);
+    partial.remaining = std::nullopt;
+    window.accept(partial, none);
+    CHECK(window.available(start + 160ms, 0, none) == 3);
+}
+
+TEST_CASE("a limit of 0 is no limit, and what remains tells the least that it can be", "[R22]") {
+    Window window;
+    window.accept(seen(0ms, 0, 4, 5s), none);
+    CHECK(window.limit() == 5);
+    CHECK(window.available(start + 60ms, 0, none) == 4);
+    window.accept(seen(100ms, 0, 3, 4900ms, 1'000'005s), none);
+    CHECK(window.limit() == 5);
+    CHECK(window.available(start + 160ms, 0, none) == 3);
+}
+
+TEST_CASE("numbers that say nothing leave the probe alone", "[R22]") {
+    Window window;
+    Observation empty;
+    empty.limit = 0;
+    window.accept(empty, none);
+    CHECK_FALSE(window.known());
+    CHECK(window.available(start, 0, none) == 1);
+}
+
+TEST_CASE("of the answers of a fixed window the least end counts", "[R10]") {
+    Window window;
+    constexpr Duration reset = 1'000'005s;
+    for (int i = 0; i < 6; ++i)
+        window.accept(seen(i * 10ms, 9, 8 - i, 5s - i * 10ms, reset), none);
+    Observation slow = seen(60ms, 9, 2, 4940ms, reset);
+    slow.received = start + 300ms; // its end would be 180 ms later
+    window.accept(slow, none);
+    CHECK(window.deadline() == start + 60ms + 5s + 1ms);
+}
+
+TEST_CASE("while nodes' clocks may differ the end is not sharper than they are", "[R10]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s, 1'000'005s), none);
+    Observation slow = seen(10ms, 5, 3, 4990ms, 1'000'005s + 9ms);
+    slow.received = start + 300ms;
+    window.accept(slow, none);
+    CHECK(window.deadline() >= start + 60ms + 5s + 9ms);
+    CHECK(window.deadline() <= start + 60ms + 5s + 30ms);
+}
+
+TEST_CASE("the end of a sliding log rises with each request", "[R10]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    window.accept(seen(1s, 5, 3, 5s), none);
+    CHECK(window.deadline() >= start + 1060ms + 5s);
+    CHECK(window.available(start + 5500ms, 0, none) == 3);
+    CHECK_FALSE(window.drips());
+}
+
+TEST_CASE("an end that moves before the old one has passed keeps what was spent", "[R10]") {
+    Window window;
+    window.accept(seen(0ms, 5, 1, 5s, 1'000'005s), none);
+    window.accept(seen(100ms, 5, 3, 5s, 1'000'005s + 100ms), none); // of another node, perhaps
+    CHECK(window.told() == 1);
+    CHECK(window.deadline() >= start + 5161ms);
+}
+
+TEST_CASE("an answer to a request sent after the roll counts, however far behind its clock is") {
+    Window window;
+    window.accept(seen(0ms, 5, 0, 1s, 1'000'001s), none);
+    REQUIRE(window.available(start + 1061ms, 0, none) == 5);
+    window.accept(seen(1061ms, 5, 2, 0ms, 999'990s), none);
+    CHECK(window.available(start + 1121ms, 0, none) == 2);
+}
+
+TEST_CASE("a roll that was early is taken back") {
+    Window window;
+    window.accept(seen(0ms, 5, 3, 1s, 1'000'001s), none);
+    // Credit made it roll, and then comes an answer of that window whose own end is still ahead.
+    REQUIRE(window.available(start + 1002ms, 1, 60ms) == 4);
+    Observation late = seen(50ms, 5, 0, 950ms, 1'000'001s);
+    late.received = start + 1003ms;
+    window.accept(late, 60ms);
+    CHECK(window.available(start + 1003ms, 0, 60ms) == 0);
+    CHECK(window.available(start + 3s, 0, 60ms) == 5);
+}
+
+TEST_CASE("while it drips, a request whose answer says nothing takes a slot all the same") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 1s), none);
+    window.accept(seen(100ms, 5, 3, 1900ms), none);
+    REQUIRE(window.drips());
+    const auto before = window.deadline();
+    window.accept_silent(start + 200ms, 50, none);
+    REQUIRE(before);
+    CHECK(window.deadline() > *before + 900ms);
+}
+
+TEST_CASE("while it drips the end never falls, whatever order the answers come in") {
+    Window window;
+    for (int i = 0; i < 5; ++i)
+        window.accept(seen(i * 100ms, 5, 4 - i, 1s + i * 900ms), none);
+    REQUIRE(window.drips());
+    const auto end = window.deadline();
+    Observation late = seen(10ms, 5, 3, 1990ms);
+    late.received = start + 500ms;
+    window.accept(late, none);
+    CHECK(window.deadline() == end);
+}
+
+namespace {
+
+/// Anything a server may say, and some that none would.
+class Babble {
+public:
+    explicit Babble(std::uint64_t seed) : random_(seed) {}
+
+    std::int64_t pick(std::int64_t low, std::int64_t high) {
+        return std::uniform_int_distribution<std::int64_t>(low, high)(random_);
+    }
+    Observation answer(Time now) {
+        constexpr std::int64_t year = 31'622'400'000'000'000; // 366 days
+        Observation answer;
+        answer.sent = now - Duration(pick(0, 2'000'000'000));
+        answer.received = now;
+        if (pick(0, 9) != 0) answer.limit = pick(0, 3) == 0 ? pick(-1, 60) : 5;
+        if (pick(0, 9) != 0) answer.remaining = pick(0, 20) == 0 ? pick(-5, 100'000) : pick(0, 7);
+        if (pick(0, 9) != 0) answer.reset = Duration(pick(0, 4'500'000'000'000'000'000));
+        if (pick(0, 9) != 0)
+            answer.reset_after =
+                Duration(pick(0, 20) == 0 ? pick(0, year) : pick(0, 10'000'000'000));
+        if (pick(0, 4) == 0) answer.unit = 1s;
+        return answer;
+    }
+    /// One thing happens to the window.
+    void happen(Window& window, Time now, Duration credit) {
+        const std::int64_t kind = pick(0, 9);
+        if (kind == 0) {
+            window.refuse(answer(now), Duration(pick(0, 5'000'000'000)), credit);
+        } else if (kind == 1) {
+            window.accept_silent(now, 50, credit);
+        } else {
+            window.accept(answer(now), credit);
+        }
+    }
+
+private:
+    std::mt19937_64 random_;
+};
+
+} // namespace
+
+TEST_CASE("whatever a server says, less than the limit is told only until a deadline", "[R22]") {
+    Babble babble(11);
+    for (int history = 0; history < 2'000; ++history) {
+        Window window;
+        Time now = start;
+        for (int step = 0; step < 40; ++step) {
+            CAPTURE(history, step);
+            now += Duration(babble.pick(0, 3'000'000'000));
+            babble.happen(window, now, Duration(babble.pick(0, 200'000'000)));
+            if (!window.known()) continue;
+            REQUIRE(window.told() >= 0);
+            REQUIRE(window.told() <= window.limit());
+            REQUIRE((window.told() >= window.limit() || window.deadline().has_value()));
+        }
+    }
+}
+
+TEST_CASE("the wake time is when admission changes its mind, to the nanosecond", "[R22]") {
+    Babble babble(13);
+    int woken = 0;
+    for (int history = 0; history < 2'000; ++history) {
+        Window window;
+        Time now = start;
+        const Duration credit = Duration(babble.pick(0, 100'000'000));
+        for (int step = 0; step < 10; ++step) {
+            now += Duration(babble.pick(0, 1'000'000'000));
+            babble.happen(window, now, credit);
+        }
+        const std::int64_t out = babble.pick(0, 3);
+        CAPTURE(history, out);
+        if (window.available(now, out, credit) > 0) continue;
+        for (int wakes = 0; wakes < 4 && window.available(now, out, credit) <= 0; ++wakes) {
+            const Time next = window.next_change(now, out, credit);
+            if (next == never) break; // all that is missing is in flight
+            REQUIRE(next > now);
+            Window sooner = window;
+            REQUIRE(sooner.available(next - 1ns, out, credit) <= 0);
+            now = next;
+            ++woken;
+        }
+        const bool open = window.available(now, out, credit) > 0;
+        REQUIRE((open || out >= window.limit() || out >= window.told()));
+    }
+    CHECK(woken > 500);
+}
+
+TEST_CASE("what is foreseen is when it happens", "[R21]") {
+    Babble babble(17);
+    for (int history = 0; history < 2'000; ++history) {
+        Window window;
+        Time now = start;
+        for (int step = 0; step < 10; ++step) {
+            now += Duration(babble.pick(0, 1'000'000'000));
+            babble.happen(window, now, none);
+        }
+        const auto foreseen = window.predict(now, 0, 0, none);
+        CAPTURE(history);
+        REQUIRE(foreseen);
+        Window before = window; // looking at it may roll it
+        REQUIRE(window.available(*foreseen, 0, none) > 0);
+        if (*foreseen > now) REQUIRE(before.available(*foreseen - 1ns, 0, none) <= 0);
+    }
+}
+
 TEST_CASE("whatever a server says, a spent window has a moment at which it is looked at again") {
     std::mt19937_64 random(7);
     const auto pick = [&](auto low, auto high) {

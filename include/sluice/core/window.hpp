@@ -120,6 +120,11 @@ private:
         Time high;
     };
 
+    /// `from` plus so many times `each`, or `never`: some waits are longer than time lasts.
+    [[nodiscard]] static Time later(Time from, std::int64_t times, Duration each) noexcept {
+        if (each > Duration(0) && times > (never - from) / each) return never;
+        return from + times * each;
+    }
     void roll(Time now, Duration credit) noexcept;
     void start_afresh(std::int64_t limit, Time sent) noexcept;
     [[nodiscard]] Era era_of(const Observation& seen, Interval end) const noexcept;
@@ -205,14 +210,13 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
         // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
         // wait for windows that have not begun yet.
         if (!known() || wanted <= then.told_) return std::nullopt;
-        return start + ((wanted - 1) / limit_) * period();
+        return later(start, (wanted - 1) / limit_, period());
     }
     if (drip_.drips()) {
-        const Time due = deadline_ - credit - (limit_ - out - wanted) * drip_.interval();
-        return std::max(start, due);
+        return std::max(start, later(deadline_ - credit, wanted + out - limit_, drip_.interval()));
     }
     const std::int64_t behind = wanted - std::max<std::int64_t>(0, told_ - out);
-    return std::max(start, deadline_ - credit + ((behind - 1) / limit_) * period());
+    return std::max(start, later(deadline_ - credit, (behind - 1) / limit_, period()));
 }
 
 inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
@@ -244,8 +248,11 @@ inline Window::Era Window::era_of(const Observation& seen, Interval end) const n
         if (*seen.reset > reset_ + tolerance()) era = Era::later;
         if (*seen.reset < reset_ - tolerance()) era = Era::old;
     }
-    // Sent after the last roll, so decided in this window, however far behind the node's clock is.
-    if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) return Era::same;
+    // Sent after the last roll, so decided in this window, however far behind the node's clock is;
+    // the first such answer opens it.
+    if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) {
+        return has_deadline_ ? Era::same : Era::later;
+    }
     // No window ends before low_: a later Reset that early is this window with its end moved.
     if (era == Era::later && !drip_.drips() && seen.received < low_) return Era::moved;
     return era;
