@@ -5,12 +5,25 @@
 #define SLUICE_DETAIL_ANSWER_OF_HPP
 
 #include <sluice/core/answer.hpp>
+#include <sluice/detail/response_text.hpp>
 #include <sluice/response.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <limits>
+#include <optional>
 #include <string_view>
 
 namespace sluice::detail {
+
+/// Whatever Response::parse would not have let through is absent: a Response may have been filled
+/// in by hand.
+template <class T>
+[[nodiscard]] constexpr std::optional<T> within(const std::optional<T>& value, T least,
+                                                T most) noexcept {
+    return value && *value >= least && *value <= most ? value : std::nullopt;
+}
 
 /// The result refers to the text of `response.bucket`.
 inline core::Answer answer_of(const Response& response) noexcept {
@@ -19,18 +32,21 @@ inline core::Answer answer_of(const Response& response) noexcept {
     answer.from_discord = response.from_discord;
     answer.global = response.global || response.scope == Scope::global;
     answer.shared = response.scope == Scope::shared;
-    answer.retry_after = response.retry_after;
+    constexpr std::int64_t greatest_count = std::numeric_limits<std::int32_t>::max();
+    constexpr std::chrono::nanoseconds none{0};
+    constexpr std::chrono::nanoseconds longest = longest_wait;
+    answer.retry_after = within(response.retry_after, none, longest);
     if (response.bucket) answer.hash = response.bucket->view();
     core::Observation& seen = answer.seen;
-    seen.limit = response.limit;
-    seen.remaining = response.remaining;
-    seen.reset_after = response.reset_after;
-    seen.unit = response.reset_after_unit;
+    seen.limit = within(response.limit, std::int64_t{1}, greatest_count);
+    seen.remaining = within(response.remaining, std::int64_t{0}, greatest_count);
+    seen.reset_after = within(response.reset_after, none, longest);
+    seen.unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none, longest);
     if (response.reset) seen.reset = response.reset->time_since_epoch();
     if (!seen.reset_after && response.reset && response.date) {
         // Date has whole seconds and may be later than the moment the limit was computed.
         const auto after = *response.reset - *response.date;
-        if (after >= after.zero()) seen.reset_after = after;
+        seen.reset_after = within<std::chrono::nanoseconds>(after, none, longest);
         seen.unit = std::chrono::seconds(1);
     }
     return answer;

@@ -436,7 +436,8 @@ Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane
     verdict.retry = status == 429 || status == 502 || status == 503 ||
                     ((status == 500 || status == 504) && lane.traits.idempotent);
     if (!verdict.retry) return verdict;
-    if (const auto at = scheduler_.predict(lane, now, arrival)) verdict.after = *at - now;
+    const auto at = scheduler_.predict(lane, now, arrival);
+    verdict.after = at.value_or(scheduler_.opens(lane, now)) - now;
     return verdict;
 }
 
@@ -456,6 +457,7 @@ Verdict Engine<Clock, Mutex>::update(const Route& route, const Response& answer)
     if (!route.valid()) return {};
     const Session session(*this);
     core::Lane& lane = lane_of(route, session.now());
+    learn_wall_time(answer, session.now());
     lane.holders.fetch_add(1, std::memory_order_relaxed);
     const core::AnswerKind kind =
         scheduler_.answer_unplaced(lane, answer_of(answer), session.now());

@@ -50,8 +50,11 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
 }
 
 /// Whether a 404 means that the webhook is gone rather than one of its messages.
-/// Discord docs, "Rate Limits": a webhook that answered 404 must not be used again.
+/// Discord docs, "Rate Limits": a webhook that answered 404 must not be used again. An interaction
+/// is none: its follow-ups answer 404 until its callback has run (observed 2026-06,
+/// Rapptz/discord.py#10461), and then work.
 [[nodiscard]] constexpr bool names_webhook(const Route& asked) noexcept {
+    if (asked.major().kind == MajorKind::interaction) return false;
     const std::string_view text = asked.text();
     const std::size_t path = text.find(' ') + 1;
     return text.substr(path).starts_with("/webhooks/") &&
