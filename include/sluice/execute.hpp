@@ -54,18 +54,24 @@ namespace detail {
 template <class Manager, class Send>
 class Execution {
     using Awaited = std::invoke_result_t<Send&, Ticket&>;
+    using Instant = decltype(std::declval<Manager&>().now());
 
 public:
     using Reply = typename Awaited::value_type;
 
     Execution(Manager& limiter, const Route& route, Send& send, const ExecuteOptions& options)
-        : limiter_(limiter), route_(route), send_(send), options_(options) {}
+        : limiter_(limiter), route_(route), send_(send), options_(options) {
+        if (options.total && *options.total < Instant::max() - limiter.now()) {
+            deadline_ = limiter.now() + *options.total;
+        }
+    }
 
     /// Tries until there is nothing left to try. Never throws: `||` would go on waiting for its
     /// timer.
     boost::asio::awaitable<void> run() {
         try {
             Ticket ticket = co_await limiter_.acquire(route_, first_wait());
+            arrival_ = TicketAccess::place(ticket).arrival;
             for (;;) {
                 co_await attempt(ticket);
                 if (!again()) co_return;
@@ -80,6 +86,9 @@ public:
             ended_ = std::current_exception();
         }
     }
+
+    /// Whether `total` ends before time does.
+    [[nodiscard]] bool is_bounded() const noexcept { return deadline_.has_value(); }
 
     /// The last reply, or the last transport error, or why there is neither.
     Reply result(bool in_time) {
@@ -103,14 +112,16 @@ private:
         std::exception_ptr failure;
         try {
             Reply reply = co_await send_(ticket);
-            verdict_ = ticket.update(ResponseOf<Reply>::get(reply));
-            status_ = ResponseOf<Reply>::get(reply).status;
+            const Response response = ResponseOf<Reply>::get(reply);
+            verdict_ = ticket.update(response);
+            status_ = response.status;
             reply_ = std::move(reply);
         } catch (...) {
             failure = std::current_exception();
         }
         failed_ = failure != nullptr;
         if (!failed_) co_return;
+        TicketAccess::lose(ticket); // not only when the pause is over
         const auto state = co_await boost::asio::this_coro::cancellation_state;
         if (state.cancelled() != boost::asio::cancellation_type::none) {
             std::rethrow_exception(failure);
@@ -122,24 +133,41 @@ private:
     /// Whether to try once more, and after which pause.
     bool again() {
         backoff_ = backoff_.zero();
-        if (!failed_ && status_ == 429) return verdict_.retry;
+        if (!failed_ && status_ == 429) return verdict_.retry && fits(verdict_.after);
         const bool idempotent = options_.safe || is_idempotent(route_.method());
         const bool undecided = failed_ || status_ == 500 || status_ == 504;
         const bool retry = undecided ? idempotent : status_ == 502 || status_ == 503;
         if (!retry || ++tries_ >= options_.max_tries) return false;
         backoff_ = pause();
-        return true;
+        return fits(backoff_);
+    }
+
+    /// Rather the last reply now than after a wait that cannot lead to another.
+    bool fits(std::chrono::nanoseconds wait) const {
+        return !deadline_ || wait < *deadline_ - limiter_.now();
     }
 
     /// Doubling, and spread over its upper half so that clients do not come back together.
-    std::chrono::nanoseconds pause() {
-        const auto doubled = options_.first_backoff * (std::int64_t{1} << std::min(tries_ - 1, 20));
-        const auto whole = std::clamp(doubled, std::chrono::nanoseconds(1), options_.max_backoff);
-        random_ = random_ * 6364136223846793005ULL +
-                  static_cast<std::uint64_t>(limiter_.now().time_since_epoch().count()) + 1;
-        const auto half = whole.count() / 2;
-        return whole / 2 + std::chrono::nanoseconds(static_cast<std::int64_t>(random_ >> 11U) %
-                                                    std::max<std::int64_t>(1, half));
+    std::chrono::nanoseconds pause() const {
+        constexpr std::chrono::nanoseconds none{0};
+        const auto most = std::max(none, options_.max_backoff);
+        auto whole = std::max(none, options_.first_backoff);
+        for (int i = 1; i < tries_; ++i)
+            whole = whole > most / 2 ? most : whole * 2;
+        whole = std::min(whole, most);
+        const std::int64_t half = whole.count() / 2;
+        const auto spread = static_cast<std::uint64_t>(std::max<std::int64_t>(1, half));
+        return std::chrono::nanoseconds(half + static_cast<std::int64_t>(random() % spread));
+    }
+
+    /// Different for each request, try and moment; the mixing is SplitMix64's (Steele, Lea, Flood,
+    /// "Fast Splittable Pseudorandom Number Generators", 2014).
+    std::uint64_t random() const {
+        const auto moment = static_cast<std::uint64_t>(limiter_.now().time_since_epoch().count());
+        std::uint64_t mixed = moment + arrival_ * 0x9e3779b97f4a7c15ULL;
+        mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+        mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebULL;
+        return mixed ^ (mixed >> 31U);
     }
 
     Manager& limiter_;
@@ -151,7 +179,8 @@ private:
     std::exception_ptr ended_;   // of the wait for a ticket, or by cancellation
     Verdict verdict_;
     std::chrono::nanoseconds backoff_{0};
-    std::uint64_t random_ = 0;
+    std::optional<Instant> deadline_;
+    std::uint64_t arrival_ = 0;
     int status_ = 0;
     int tries_ = 0;
     bool failed_ = false;
@@ -164,7 +193,7 @@ auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions opti
     using namespace boost::asio::experimental::awaitable_operators;
     Execution<Manager, std::remove_reference_t<Send>> execution(limiter, route, send, options);
     bool in_time = true;
-    if (options.total) {
+    if (execution.is_bounded()) {
         const auto first = co_await (execution.run() || limiter.sleep(*options.total));
         in_time = first.index() == 0;
     } else {

@@ -26,9 +26,12 @@ struct TicketAccess {
         ticket.refusal_ = std::move(refusal);
     }
     static const std::shared_ptr<Issuer>& issuer(Ticket& ticket) noexcept { return ticket.issuer_; }
+    static void lose(Ticket& ticket) {
+        if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
+    }
     /// Settles the ticket if need be; what is returned holds the lane once more.
     static core::Place again(Ticket& ticket) {
-        if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
+        lose(ticket);
         ticket.sent_.reset();
         ticket.refusal_.reset();
         core::Place place;
