@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+//
+// Queues: who goes first, who waits until when, who is told to go. What answers change is tested in
+// scheduler_answers.cpp.
+#include <sluice/core/scheduler.hpp>
+
+#include "support/catch.hpp"
+#include "support/core_client.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace {
+
+using namespace sluice;
+using namespace sluice::tests;
+using Call = CoreClient::Call;
+
+/// The client learns that the buckets of these targets are spent for five seconds.
+void spend(CoreClient& client, const std::vector<Target>& targets) {
+    std::vector<Call*> probes;
+    for (const Target& target : targets)
+        probes.push_back(&client.send(target));
+    for (Call* probe : probes) {
+        client.answer(*probe, shows(5, 0, 5s));
+        client.release(*probe);
+    }
+    client.order.clear();
+}
+
+core::Settings with_global(std::int64_t limit) {
+    core::Settings settings;
+    settings.global_limit = limit;
+    return settings;
+}
+
+} // namespace
+
+TEST_CASE("requests of a lane leave in the order in which they arrived", "[R24]") {
+    CoreClient client;
+    const auto calls = client.send(5, {});
+    CHECK(client.order == std::vector{1});
+    client.answer(*calls[0], shows(5, 4, 5s));
+    CHECK(client.order == std::vector{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("refused requests go before newer ones, in their old order", "[R24]") {
+    CoreClient client;
+    const auto calls = client.send(4, {});
+    client.answer(*calls[0], shows(5, 4, 5s)); // lets 2, 3 and 4 go
+    client.send(2, {});                        // 5 goes, 6 has to wait
+    client.order.clear();
+    client.answer(*calls[2], spent(2s)); // the later one is refused first
+    client.retry(*calls[2]);
+    client.answer(*calls[1], spent(2s));
+    client.retry(*calls[1]);
+    CHECK(client.order.empty());
+    client.pass(10s); // 4 and 5 are still under way
+    CHECK(client.order == std::vector{2, 3, 6});
+}
+
+TEST_CASE("the lanes of one bucket are served by arrival, not lane by lane", "[R24]") {
+    CoreClient client;
+    spend(client, {{.route = 1}, {.route = 2}});
+    for (const std::uint64_t route : {2, 1, 1, 2, 1})
+        client.send({.route = route});
+    client.pass(6s);
+    CHECK(client.order == std::vector{3, 4, 5, 6, 7});
+}
+
+TEST_CASE("buckets that wait for the global limit only are served by arrival", "[R24]") {
+    CoreClient client(with_global(1));
+    std::vector<Call*> calls;
+    for (const std::uint64_t channel : {1, 3, 2, 4, 2})
+        calls.push_back(&client.send({.channel = channel}));
+    for (Call* call : calls) {
+        REQUIRE(call->sent());
+        client.answer(*call, shows(5, 4, 5s));
+        client.pass(1s);
+    }
+    CHECK(client.order == std::vector{1, 2, 3, 4, 5});
+}
+
+TEST_CASE("a route that is exempt takes no slot of the global limit and waits for none", "[R16]") {
+    CoreClient client(with_global(1));
+    client.send({.channel = 1});
+    client.send({.channel = 2});
+    CHECK(client.send({.channel = 3, .exempt = true}).sent());
+    CHECK(client.send({.channel = 4, .exempt = true}).sent());
+    CHECK(client.scheduler.global().held() == 1);
+    CHECK(client.scheduler.queued() == 1);
+}
+
+TEST_CASE("nobody overtakes a granted waiter that has not run yet", "[R24]") {
+    CoreClient client;
+    spend(client, {{}});
+    core::Lane& lane = client.lane({});
+    core::Waiter waiter;
+    client.scheduler.enqueue(waiter, lane, client.now);
+    client.scheduler.advance(client.now += 6s);
+    REQUIRE(waiter.state == core::WaiterState::granted);
+    core::Place place;
+    CHECK_FALSE(client.scheduler.try_admit(lane, client.now, place));
+    client.scheduler.delivered(lane);
+    CHECK(client.scheduler.try_admit(lane, client.now, place));
+    CHECK(client.scheduler.take_finished().size() == 1);
+}
+
+TEST_CASE("whoever has a bound and cannot know its wait leaves when the bound has passed",
+          "[R21]") {
+    CoreClient client;
+    client.send({});
+    Call& patient = client.send({}, client.now + 2s);
+    client.pass(2s - 1ns);
+    CHECK(patient.waits());
+    client.pass(1ns);
+    CHECK(patient.refused());
+    CHECK(patient.why == core::Refused::wait_too_long);
+}
+
+TEST_CASE("a refusal that lasts longer than a bound ends that wait at once", "[R21]") {
+    CoreClient client;
+    const auto calls = client.send(2, {});
+    client.answer(*calls[0], shows(5, 4, 5s));
+    Call& first = *calls[1];
+    client.send(3, {});
+    Call& impatient = client.send({}, client.now + 4s);
+    Call& patient = client.send({}, client.now + 60s);
+    core::Answer shared = bare_429(30s);
+    shared.shared = true;
+    client.answer(first, shared);
+    CHECK(impatient.refused());
+    CHECK(patient.waits());
+}
+
+TEST_CASE("an answer that makes a wait longer than its bound ends it at once", "[R21]") {
+    CoreClient client;
+    const auto calls = client.send(1, {});
+    Call& impatient = client.send({}, client.now + 4s);
+    client.answer(*calls[0], shows(5, 0, 5s));
+    CHECK(impatient.refused());
+}
+
+TEST_CASE("a wait that is given up leaves no place behind, nor a gap", "[R21]") {
+    CoreClient client;
+    spend(client, {{}});
+    const auto calls = client.send(3, {});
+    client.cancel(*calls[0]);
+    client.cancel(*calls[1]);
+    CHECK(client.scheduler.queued() == 1);
+    client.pass(6s);
+    CHECK(client.order == std::vector{4});
+    for (Call* call : calls) {
+        if (call->sent()) client.answer(*call, shows(5, 4, 5s));
+        client.release(*call);
+    }
+    CHECK(client.at_rest());
+}
+
+TEST_CASE("a bucket whose last waiter gives up is at rest at once", "[R23]") {
+    CoreClient client;
+    spend(client, {{}});
+    Call& call = client.send({});
+    CHECK_FALSE(client.at_rest());
+    client.cancel(call);
+    client.release(call);
+    CHECK(client.at_rest());
+}
+
+TEST_CASE("a granted request that is never sent makes room for the next at once", "[R21]") {
+    CoreClient client;
+    const auto calls = client.send(6, {});
+    client.answer(*calls[0], shows(5, 1, 5s));
+    CHECK(client.order == std::vector{1, 2});
+    client.cancel(*calls[1]);
+    CHECK(client.order == std::vector{1, 2, 3});
+}
+
+TEST_CASE("the wait of a newcomer is foreseen, as far as it can be known", "[R21]") {
+    CoreClient client;
+    Call& probe = client.send({});
+    const auto predicted = [&] { return client.scheduler.predict(client.lane({}), client.now); };
+    CHECK(predicted() == std::nullopt); // hangs on the answer
+    client.answer(probe, shows(5, 0, 5s));
+    const Time reset = client.now + 5001ms;
+    CHECK(predicted() == reset);
+    client.send(5, {});
+    CHECK(predicted() == reset + 5s);
+    client.pass(6s);
+    CHECK(client.order.size() == 6);
+}
+
+TEST_CASE("what is foreseen for a queue is when it goes", "[R21]") {
+    CoreClient client;
+    spend(client, {{}});
+    const std::optional<Time> foreseen = client.scheduler.predict(client.lane({}), client.now);
+    Call& call = client.send({});
+    const Time then = client.now;
+    REQUIRE(foreseen);
+    CHECK(client.time_until_sent(call) == *foreseen - then);
+}
+
+TEST_CASE("a raised global limit lets the next ones go at once", "[R15]") {
+    CoreClient client(with_global(1));
+    for (const std::uint64_t channel : {1, 2, 3, 4})
+        client.send({.channel = channel});
+    CHECK(client.order.size() == 1);
+    client.scheduler.set_global(3, 1s, client.now);
+    CHECK(client.scheduler.take_finished().size() == 2);
+}
+
+TEST_CASE("telling all to go refuses every waiter, in order of arrival within each lane") {
+    CoreClient client;
+    spend(client, {{.channel = 1}, {.channel = 2}});
+    std::vector<Call*> calls;
+    for (const std::uint64_t channel : {1, 2, 1})
+        calls.push_back(&client.send({.channel = channel}));
+    CHECK(client.scheduler.refuse_all(client.now) == 3);
+    core::WaiterList refused = client.scheduler.take_finished();
+    CHECK(refused.size() == 3);
+    int last_in_first_lane = 0;
+    while (!refused.empty()) {
+        const auto& call = static_cast<Call&>(refused.front());
+        refused.pop_front();
+        CHECK(call.why == core::Refused::ended);
+        if (call.target.channel != 1) continue;
+        CHECK(call.number > last_in_first_lane);
+        last_in_first_lane = call.number;
+    }
+    for (Call* call : calls)
+        client.release(*call);
+    CHECK(client.at_rest());
+}
+
+TEST_CASE("a lane with waiters always has a request in flight or a wake time ahead") {
+    CoreClient client;
+    Call& probe = client.send({});
+    client.send(3, {});
+    CHECK(client.scheduler.next_wake() == core::never); // the probe's answer
+    client.lose(probe);
+    CHECK(client.scheduler.in_flight() + (client.scheduler.next_wake() != core::never) > 0);
+    client.pass(2s);
+    CHECK(client.scheduler.in_flight() == 1);
+}
+
+TEST_CASE("a million interaction tokens cost the memory of those still in use", "[R23]") {
+    core::Settings settings;
+    settings.global_limit = 0;
+    settings.idle_time = 1min;
+    CoreClient client(settings);
+    std::size_t most = 0;
+    std::size_t admitted = 0;
+    for (std::uint64_t token = 1; token <= 1'000'000; ++token) {
+        client.now += 10ms; // 100 interactions per second
+        const core::LaneKey key{1, {core::MajorKind::interaction, token, ~token}, 0};
+        core::Place place;
+        core::Lane& lane = client.scheduler.lane(key, true, client.now);
+        admitted += client.scheduler.try_admit(lane, client.now, place) ? 1 : 0;
+        client.scheduler.answer(place, shows(5, 4, 1s), std::nullopt, client.now);
+        core::Scheduler::release(place);
+        most = std::max(most, client.scheduler.registry().bucket_count());
+    }
+    CHECK(admitted == 1'000'000);
+    CHECK(most < 6'500); // a minute's worth, swept two at a time
+    CHECK(client.scheduler.registry().lane_count() < 6'500);
+    client.scheduler.collect(client.now += 1h, 1min);
+    CHECK(client.scheduler.registry().bucket_count() == 0);
+    CHECK(client.scheduler.registry().lane_count() == 0);
+}
