@@ -209,6 +209,7 @@ private:
     void apply(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
     void apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
+    void accept_refusal(const Lane& lane, const Answer& answer);
     void refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer, Duration wait);
     [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
     Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);

@@ -62,7 +62,6 @@ inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<T
     answer.old_token = place.token != token_;
 
     Bucket& issuer = uncount(place, now);
-    issuer.settle_lost(place.sent);
     apply(lane, issuer, answer, kind, now);
     unpin(place, now);
     return kind;
@@ -159,18 +158,24 @@ inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash, const Observation
         link_some(lane.traits.family, hash, now);
         return counter;
     }
-    ++counters_.moved;
-    note(EventKind::lane_moved, lane);
     return move(lane, key, now);
 }
 
+/// The lane moves, and with it those that differ from it by a hidden limit only.
 inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
     Bucket& from = *lane.bucket;
     Bucket& to = registry_.bucket(key);
-    // What is in flight from this lane was issued elsewhere and will count there all the same.
-    to.lose(now, lane.in_flight);
     registry_.set_busy(to);
-    Registry::move_lane(lane, to);
+    for (auto at = from.lanes.begin(); at != from.lanes.end();) {
+        Lane& other = *at++;
+        if (other.traits.family != lane.traits.family || other.hash_sent > lane.hash_sent) continue;
+        // What is in flight from it was issued elsewhere and will count there all the same.
+        to.lose(now, other.in_flight);
+        other.hash_sent = lane.hash_sent;
+        Registry::move_lane(other, to);
+        ++counters_.moved;
+        note(EventKind::lane_moved, other);
+    }
     serve(from, now);
     rest(from, now);
     return to;
@@ -184,6 +189,9 @@ inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
         registry_.rename(unknown, key);
         return unknown;
     }
+    // What a refusal told them to wait holds whatever bucket they draw on.
+    for (Lane& lane : unknown.lanes)
+        block_lane(lane, unknown.window.blocked_until());
     unschedule(unknown);
     registry_.merge(unknown, *known);
     ++counters_.linked;
@@ -245,8 +253,21 @@ inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& a
         break;
     default:
         block_lane(lane, now + wait);
+        accept_refusal(lane, answer);
         break;
     }
+}
+
+/// A hidden limit refused the request; what the headers show of the visible one is as true as ever.
+inline void Scheduler::accept_refusal(const Lane& lane, const Answer& answer) {
+    const Observation& seen = answer.seen;
+    const HashId hash = registry_.find_hash(answer.hash);
+    Bucket* named = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
+    if (named == nullptr || seen.limit != named->window.limit()) return;
+    // A request that was not counted says nothing about when those that are counted are.
+    if (!seen.remaining || *seen.remaining >= *seen.limit) return;
+    named->window.accept(seen, credit(seen.received));
+    named->settle_lost(seen.sent);
 }
 
 /// The hash of a refusal never changes a mapping: a tighter limit may have answered in its own name
@@ -271,6 +292,7 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     const bool foreign = !answer.hash.empty() && issuer.key.hash_known && issuer.key.name != hash;
     if (!foreign) {
         if (!issuer.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
+        issuer.settle_lost(answer.seen.sent);
         for (Lane& other : issuer.lanes)
             refuse_bounds_before(other, issuer.window.blocked_until());
         return;
