@@ -147,7 +147,7 @@ struct NamedSnowflake {
 
 } // namespace
 
-TEST_CASE("every documented route is recognised in every spelling of its target") {
+TEST_CASE("every documented route is recognised in every spelling of its target", "[R1]") {
     const std::vector<Row> rows = documented_routes();
     REQUIRE(rows.size() == 229);
     std::vector<std::string> prefixes =
@@ -297,7 +297,7 @@ TEST_CASE("a path encodes everything but unreserved characters and the at sign")
     CHECK(get_gateway.path() == "/gateway/bot");
 }
 
-TEST_CASE("only a top-level resource is a major parameter") {
+TEST_CASE("only a top-level resource is a major parameter", "[R2]") {
     CHECK(create_message(5).major() == sluice::Major{MajorKind::channel, 0, 5});
     CHECK(get_guild(5).major() == sluice::Major{MajorKind::guild, 0, 5});
     CHECK(get_webhook(5).major() == sluice::Major{MajorKind::webhook, 0, 5});
@@ -309,7 +309,7 @@ TEST_CASE("only a top-level resource is a major parameter") {
     CHECK(parsed("GET", "/guilds/5/webhooks/6/abc").major().kind == MajorKind::guild);
 }
 
-TEST_CASE("a webhook counts by id and token together") {
+TEST_CASE("a webhook counts by id and token together", "[R2]") {
     const Route route = execute_webhook(8, webhook_token);
     CHECK(route.major().kind == MajorKind::webhook_token);
     CHECK(execute_webhook("8", webhook_token) == route);
@@ -322,7 +322,7 @@ TEST_CASE("a webhook counts by id and token together") {
     CHECK(deep.major() == route.major());
 }
 
-TEST_CASE("an interaction counts by its token alone") {
+TEST_CASE("an interaction counts by its token alone", "[R2]") {
     const Route answer = callback(1, interaction_token);
     const Route first = follow_up(2, interaction_token);
     CHECK(answer.major().kind == MajorKind::interaction);

@@ -31,14 +31,14 @@ Observation seen(Duration sent, std::int64_t limit, std::int64_t remaining, Dura
 
 } // namespace
 
-TEST_CASE("an unknown window lets one probe fly") {
+TEST_CASE("an unknown window lets one probe fly", "[R3]") {
     Window window;
     CHECK(window.available(start, 0, none) == 1);
     CHECK(window.available(start, 1, none) == 0);
     CHECK(window.next_change(start, 1, none) == never); // the probe's answer is what it waits for
 }
 
-TEST_CASE("requests in flight count as spent") {
+TEST_CASE("requests in flight count as spent", "[R7]") {
     Window window;
     window.accept(seen(0ms, 5, 4, 5s), none);
     CHECK(window.available(start + 60ms, 0, none) == 4);
@@ -71,7 +71,7 @@ TEST_CASE("whole seconds wait one unit more") {
     CHECK(window.next_change(start + 60ms, 0, none) == start + 60ms + 6s);
 }
 
-TEST_CASE("an answer older than the known one changes nothing") {
+TEST_CASE("an answer older than the known one changes nothing", "[R7]") {
     Window window;
     window.accept(seen(0ms, 5, 0, 100ms, 1'000'000s), none);
     CHECK(window.available(start + 2s, 0, none) == 5); // rolled
@@ -100,7 +100,7 @@ TEST_CASE("a changed limit starts afresh") {
     CHECK(window.available(start + 160ms, 0, none) == 19);
 }
 
-TEST_CASE("Reset-After growing within one window proves that it drips") {
+TEST_CASE("Reset-After growing within one window proves that it drips", "[R9]") {
     Window window;
     window.accept(seen(0ms, 5, 4, 1s), none);
     CHECK_FALSE(window.drips());

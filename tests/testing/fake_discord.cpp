@@ -21,7 +21,7 @@ using namespace sluice::testing;
 
 } // namespace
 
-TEST_CASE("a counter belongs to one token, one hash and one major parameter") {
+TEST_CASE("a counter belongs to one token, one hash and one major parameter", "[F1]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 3, 5s}});
     CHECK(accepted_of(discord, post("/channels/1/messages"), 9, 0s) == 3);
@@ -38,7 +38,7 @@ TEST_CASE("ids that are not major share a counter") {
     CHECK(accepted_of(discord, patch("/channels/1/messages/3"), 2, 0s) == 1);
 }
 
-TEST_CASE("routes with one hash count together, unless the rule says that they count apart") {
+TEST_CASE("routes with one hash count together, unless the rule says that they count apart", "[F7]") {
     const bool apart = GENERATE(false, true);
     FakeDiscord discord{without_global()};
     const Rule rule{
@@ -109,7 +109,7 @@ TEST_CASE("a rule names a template in any spelling of its braces, or by any rout
                     std::invalid_argument);
 }
 
-TEST_CASE("the global limit counts from the first arrival, by the second, as a log or as GCRA") {
+TEST_CASE("the global limit counts from the first arrival, by the second, as a log or as GCRA", "[F6]") {
     const auto accepted = [](Algorithm algorithm, Duration now) {
         FakeDiscord discord{{.global = Limit{algorithm, 50, 1s}, .epoch = 0s}};
         discord.rule(create_message, {.limit = std::nullopt});
@@ -126,7 +126,7 @@ TEST_CASE("the global limit counts from the first arrival, by the second, as a l
     CHECK(accepted(Algorithm::gcra, 1600ms) == std::vector{20, 45, 35});
 }
 
-TEST_CASE("the global limit is one per token, and one per address without a token") {
+TEST_CASE("the global limit is one per token, and one per address without a token", "[F6]") {
     FakeDiscord discord{{.global = Limit{Algorithm::fixed, 10, 1s}}};
     discord.rule(create_message, {.limit = std::nullopt});
     auto anonymous = post("/channels/1/messages", "");
@@ -139,7 +139,7 @@ TEST_CASE("the global limit is one per token, and one per address without a toke
     CHECK(accepted_of(discord, post("/channels/1/messages", "10.0.0.2"), 20, 0s) == 10);
 }
 
-TEST_CASE("interaction endpoints are exempt from the global limit, or not if a token is sent") {
+TEST_CASE("interaction endpoints are exempt from the global limit, or not if a token is sent", "[F6]") {
     const bool exempt = GENERATE(true, false);
     FakeDiscord discord{{.global = Limit{Algorithm::fixed, 1, 1s},
                          .exempt_interactions = exempt,
@@ -175,7 +175,7 @@ TEST_CASE("an unknown path is answered 404 and counts in the global limit") {
     CHECK(discord.receive(post(), 0s).status == 429);
 }
 
-TEST_CASE("a limit, a hash and the global limit can change at a time during a run") {
+TEST_CASE("a limit, a hash and the global limit can change at a time during a run", "[F7]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 2, 5s}, .hash = "old"});
     discord.at(20s, [](FakeDiscord& later) { later.global(Limit{Algorithm::fixed, 1, 1s}); });
@@ -228,7 +228,7 @@ TEST_CASE("a script answers before any limit and spends nothing") {
     CHECK(discord.receive(patch(), 2s).status == 200);
 }
 
-TEST_CASE("every arrival is recorded with its time, token, route, counter and verdict") {
+TEST_CASE("every arrival is recorded with its time, token, route, counter and verdict", "[F13]") {
     FakeDiscord discord{{.global = Limit{Algorithm::fixed, 3, 1s}}};
     discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 1, 5s}, .status = 201});
     (void)discord.receive(post(), 100ms);
@@ -297,7 +297,7 @@ TEST_CASE("the wait can be asked for without spending anything") {
     CHECK(discord.retry_after(post(), 4500ms) == 500ms);
 }
 
-TEST_CASE("time does not run backwards: a late request arrives at the newest time seen") {
+TEST_CASE("time does not run backwards: a late request arrives at the newest time seen", "[F14]") {
     FakeDiscord discord{without_global()};
     (void)discord.receive(post(), 5s);
     (void)discord.receive(post(), 4s);

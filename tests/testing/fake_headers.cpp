@@ -20,7 +20,7 @@ using namespace sluice::testing;
 
 } // namespace
 
-TEST_CASE("the worked trace of a fixed window reproduces digit for digit") {
+TEST_CASE("the worked trace of a fixed window reproduces digit for digit", "[F2]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 10, 10s}});
     CHECK(line(discord.receive(post(), 0ms)) == "200 9 10.000 10.000 -");
@@ -36,7 +36,7 @@ TEST_CASE("the worked trace of a fixed window reproduces digit for digit") {
     CHECK(line(discord.receive(post(), 10050ms)) == "200 9 20.050 10.000 -");
 }
 
-TEST_CASE("the worked trace of a sliding window reproduces digit for digit") {
+TEST_CASE("the worked trace of a sliding window reproduces digit for digit", "[F2]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::gcra, 5, 5s}});
     CHECK(line(discord.receive(post(), 0ms)) == "200 4 1.000 1.000 -");
@@ -98,7 +98,7 @@ TEST_CASE("a refusal by the global limit carries no bucket") {
     CHECK(answer.body == refusal("0.750", "true"));
 }
 
-TEST_CASE("times are rounded up to the next millisecond, Retry-After to the next second") {
+TEST_CASE("times are rounded up to the next millisecond, Retry-After to the next second", "[F3]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::gcra, 3, 1s}});
     CHECK(line(discord.receive(post(), 0s)) == "200 2 0.334 0.334 -");
@@ -109,7 +109,7 @@ TEST_CASE("times are rounded up to the next millisecond, Retry-After to the next
     CHECK(answer.body == refusal("0.001"));
 }
 
-TEST_CASE("numbers can be whole seconds, or those of version 6") {
+TEST_CASE("numbers can be whole seconds, or those of version 6", "[F3]") {
     const auto answers = [](NumberFormat numbers) {
         FakeDiscord discord{{.global = std::nullopt, .numbers = numbers, .epoch = 0s}};
         discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 1, 2500ms}});
@@ -123,7 +123,7 @@ TEST_CASE("numbers can be whole seconds, or those of version 6") {
           std::vector<std::string>{"200 0 3 3 -", "429 0 3 3 2400", refusal("2400")});
 }
 
-TEST_CASE("a limit without headers is enforced all the same") {
+TEST_CASE("a limit without headers is enforced all the same", "[F1]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 1, 5s}, .headers = false});
     CHECK(line(discord.receive(post(), 0s)) == "200 - - - -");
@@ -133,7 +133,7 @@ TEST_CASE("a limit without headers is enforced all the same") {
     CHECK(answer.body == refusal("5.000"));
 }
 
-TEST_CASE("a rule's thinking time delays the answer, whose numbers are those of the arrival") {
+TEST_CASE("a rule's thinking time delays the answer, whose numbers are those of the arrival", "[F4]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message,
                  {.limit = Limit{Algorithm::fixed, 2, 5s}, .think_time = 2300ms, .status = 204});

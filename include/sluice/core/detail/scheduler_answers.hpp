@@ -251,9 +251,12 @@ inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& a
         issuer.window.narrow();
         block_lane(lane, now + wait);
         break;
-    default:
+    case AnswerKind::sublimit:
         block_lane(lane, now + wait);
         accept_refusal(lane, answer);
+        break;
+    default: // shared: what others spend lowers no count of ours
+        block_lane(lane, now + wait);
         break;
     }
 }
