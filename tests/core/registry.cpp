@@ -173,7 +173,7 @@ TEST_CASE("a merged bucket lives as long as places point at it, through any numb
         registry.merge(*buckets[i], *buckets[i + 1]);
     CHECK(buckets.back()->in_flight == 4);
     CHECK(registry.bucket_count() == 1);
-    for (const std::size_t i : {1, 0, 3, 2}) // in no particular order
+    for (const std::size_t i : {1UL, 0UL, 3UL, 2UL}) // in no particular order
         pins[i].give_back();
     CHECK(buckets.back()->in_flight == 0);
     CHECK(buckets.back()->places == 0);

@@ -66,7 +66,7 @@ TEST_CASE("refused requests go before newer ones, in their old order", "[R24]") 
 TEST_CASE("the lanes of one bucket are served by arrival, not lane by lane", "[R24]") {
     CoreClient client;
     spend(client, {{.route = 1}, {.route = 2}});
-    for (const std::uint64_t route : {2, 1, 1, 2, 1})
+    for (const std::uint64_t route : {2ULL, 1ULL, 1ULL, 2ULL, 1ULL})
         client.send({.route = route});
     client.pass(6s);
     CHECK(client.order == std::vector{3, 4, 5, 6, 7});
@@ -75,7 +75,7 @@ TEST_CASE("the lanes of one bucket are served by arrival, not lane by lane", "[R
 TEST_CASE("buckets that wait for the global limit only are served by arrival", "[R24]") {
     CoreClient client(with_global(1));
     std::vector<Call*> calls;
-    for (const std::uint64_t channel : {1, 3, 2, 4, 2})
+    for (const std::uint64_t channel : {1ULL, 3ULL, 2ULL, 4ULL, 2ULL})
         calls.push_back(&client.send({.channel = channel}));
     for (Call* call : calls) {
         REQUIRE(call->sent());
@@ -206,7 +206,7 @@ TEST_CASE("what is foreseen for a queue is when it goes", "[R21]") {
 
 TEST_CASE("a raised global limit lets the next ones go at once", "[R15]") {
     CoreClient client(with_global(1));
-    for (const std::uint64_t channel : {1, 2, 3, 4})
+    for (const std::uint64_t channel : {1ULL, 2ULL, 3ULL, 4ULL})
         client.send({.channel = channel});
     CHECK(client.order.size() == 1);
     client.scheduler.set_global(3, 1s, client.now);
@@ -217,7 +217,7 @@ TEST_CASE("telling all to go refuses every waiter, in order of arrival within ea
     CoreClient client;
     spend(client, {{.channel = 1}, {.channel = 2}});
     std::vector<Call*> calls;
-    for (const std::uint64_t channel : {1, 2, 1})
+    for (const std::uint64_t channel : {1ULL, 2ULL, 1ULL})
         calls.push_back(&client.send({.channel = channel}));
     CHECK(client.scheduler.refuse_all(client.now) == 3);
     core::WaiterList refused = client.scheduler.take_finished();

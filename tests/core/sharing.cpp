@@ -89,8 +89,8 @@ int contradictions_of_one_counter(std::uint64_t seed, Algorithm algorithm) {
         answers.back().received = start + at + dice.between(0ns, slowest);
         if (skewed) *answers.back().reset_after += dice.between(-20ms, 20ms);
     }
-    std::stable_sort(answers.begin(), answers.end(),
-                     [](const auto& a, const auto& b) { return a.received < b.received; });
+    std::sort(answers.begin(), answers.end(),
+              [](const auto& a, const auto& b) { return a.received < b.received; });
     Sharing sharing;
     int contradictions = 0;
     for (const Observation& seen : answers) {

@@ -109,8 +109,8 @@ inline Duration optimum_of(const World& world, const std::vector<Request>& reque
     for (const testing::Limit& limit : world.limits)
         queues.insert(queues.end(), world.channels, Queue{testing::Counter(limit), {}});
     std::vector<Request> sorted = requests;
-    std::stable_sort(sorted.begin(), sorted.end(),
-                     [](const Request& a, const Request& b) { return a.at < b.at; });
+    std::sort(sorted.begin(), sorted.end(),
+              [](const Request& a, const Request& b) { return a.at < b.at; });
     for (const Request& request : sorted) {
         queues[world.routes[request.route] * world.channels + request.channel].due.push_back(
             request.at + world.forward.mean() + world.upload.mean());
