@@ -38,7 +38,8 @@ TEST_CASE("ids that are not major share a counter") {
     CHECK(accepted_of(discord, patch("/channels/1/messages/3"), 2, 0s) == 1);
 }
 
-TEST_CASE("routes with one hash count together, unless the rule says that they count apart", "[F7]") {
+TEST_CASE("routes with one hash count together, unless the rule says that they count apart",
+          "[F7]") {
     const bool apart = GENERATE(false, true);
     FakeDiscord discord{without_global()};
     const Rule rule{
@@ -109,7 +110,8 @@ TEST_CASE("a rule names a template in any spelling of its braces, or by any rout
                     std::invalid_argument);
 }
 
-TEST_CASE("the global limit counts from the first arrival, by the second, as a log or as GCRA", "[F6]") {
+TEST_CASE("the global limit counts from the first arrival, by the second, as a log or as GCRA",
+          "[F6]") {
     const auto accepted = [](Algorithm algorithm, Duration now) {
         FakeDiscord discord{{.global = Limit{algorithm, 50, 1s}, .epoch = 0s}};
         discord.rule(create_message, {.limit = std::nullopt});
@@ -139,7 +141,8 @@ TEST_CASE("the global limit is one per token, and one per address without a toke
     CHECK(accepted_of(discord, post("/channels/1/messages", "10.0.0.2"), 20, 0s) == 10);
 }
 
-TEST_CASE("interaction endpoints are exempt from the global limit, or not if a token is sent", "[F6]") {
+TEST_CASE("interaction endpoints are exempt from the global limit, or not if a token is sent",
+          "[F6]") {
     const bool exempt = GENERATE(true, false);
     FakeDiscord discord{{.global = Limit{Algorithm::fixed, 1, 1s},
                          .exempt_interactions = exempt,

@@ -133,7 +133,8 @@ TEST_CASE("a limit without headers is enforced all the same", "[F1]") {
     CHECK(answer.body == refusal("5.000"));
 }
 
-TEST_CASE("a rule's thinking time delays the answer, whose numbers are those of the arrival", "[F4]") {
+TEST_CASE("a rule's thinking time delays the answer, whose numbers are those of the arrival",
+          "[F4]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message,
                  {.limit = Limit{Algorithm::fixed, 2, 5s}, .think_time = 2300ms, .status = 204});

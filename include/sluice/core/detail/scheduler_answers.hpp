@@ -398,10 +398,12 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
     const std::uint64_t first = bucket.lanes.front().traits.family;
     registry_.rename(bucket, registry_.key_of(hash, bucket.lanes.front()));
     bucket.window.distrust();
-    for (auto at = bucket.lanes.begin(); at != bucket.lanes.end();) {
-        Lane& lane = *at++;
-        if (lane.traits.family == first) continue;
-        Bucket& to = move(lane, registry_.key_of(hash, lane), now);
+    const auto stranger = [&] { // one move takes along all of its family
+        return std::find_if(bucket.lanes.begin(), bucket.lanes.end(),
+                            [&](const Lane& lane) { return lane.traits.family != first; });
+    };
+    for (auto at = stranger(); at != bucket.lanes.end(); at = stranger()) {
+        Bucket& to = move(*at, registry_.key_of(hash, *at), now);
         serve(to, now);
     }
 }
