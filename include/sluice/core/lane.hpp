@@ -20,6 +20,7 @@
 namespace sluice::core {
 
 struct Bucket;
+struct Family;
 struct Lane;
 
 /// Permission for one request, and what is held for it until its answer.
@@ -88,7 +89,8 @@ struct Lane
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     LaneKey key;
     Bucket* bucket = nullptr;
-    WaiterList waiting; // ascending by arrival
+    Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
+    WaiterList waiting;       // ascending by arrival
     Time blocked_until = Time::min();
     Time hash_sent = Time::min(); ///< when the request was sent whose answer named the bucket
     std::uint32_t queued = 0;     ///< size of `waiting`

@@ -27,6 +27,18 @@
 
 namespace sluice::core {
 
+/// Buckets in a list that is found through one of their hooks.
+template <BucketHook Bucket::*Hook>
+using BucketList =
+    boost::intrusive::list<Bucket, boost::intrusive::member_hook<Bucket, BucketHook, Hook>,
+                           boost::intrusive::constant_time_size<false>>;
+
+/// Routes that share a bucket before any answer: nearly always one.
+struct Family {
+    HashId hash = 0; ///< the one learned last; 0: none yet
+    BucketList<&Bucket::unknown_hook> unknown;
+};
+
 class Registry {
 public:
     /// A server that sends ever new hashes must not cost memory without end; real ones number a few
@@ -73,6 +85,14 @@ public:
     bool split(HashId hash) { return split_.insert(hash).second; }
     /// One bucket of the family whose own hash has not been seen yet, or null.
     [[nodiscard]] Bucket* next_unknown(std::uint64_t family) const noexcept;
+    /// The lane's bucket has shown its hash once more. False: that is news to others of its family,
+    /// or the routes of this hash count apart.
+    [[nodiscard]] bool confirm(const Lane& lane) const noexcept {
+        if (!split_.empty() || lane.family == nullptr || !lane.family->unknown.empty())
+            return false;
+        lane.family->hash = static_cast<HashId>(lane.bucket->key.name);
+        return true;
+    }
 
     void rename(Bucket& bucket, const BucketKey& key);
     /// Everything in `from` counts in `to` from now on. `from` lives on while places point at it.
@@ -129,23 +149,13 @@ private:
     };
     template <class Item, class Key>
     using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
-    template <BucketHook Bucket::*Hook>
-    using BucketList =
-        boost::intrusive::list<Bucket, boost::intrusive::member_hook<Bucket, BucketHook, Hook>,
-                               boost::intrusive::constant_time_size<false>>;
-
-    struct RouteEntry {
-        HashId hash = 0;
-        BucketList<&Bucket::unknown_hook> unknown;
-    };
-
-    RouteEntry* entry(std::uint64_t route);
+    Family* entry(std::uint64_t family);
     static bool evictable(Bucket& bucket, Time now) noexcept;
     void evict(Bucket& bucket) noexcept;
 
     Set<Lane, LaneKey> lanes_;
     Set<Bucket, BucketKey> buckets_;
-    boost::unordered_flat_map<std::uint64_t, std::unique_ptr<RouteEntry>> routes_;
+    boost::unordered_flat_map<std::uint64_t, std::unique_ptr<Family>> families_;
     std::deque<std::string> hash_texts_; // a deque: the map's keys point into it
     boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
     boost::unordered_flat_set<HashId> split_;
@@ -178,11 +188,11 @@ inline Bucket* Registry::find_bucket(const BucketKey& key) const noexcept {
     return at == buckets_.end() ? nullptr : *at;
 }
 
-inline Registry::RouteEntry* Registry::entry(std::uint64_t route) {
-    const auto at = routes_.find(route);
-    if (at != routes_.end()) return at->second.get();
-    if (routes_.size() >= most_routes) return nullptr;
-    return routes_.emplace(route, std::make_unique<RouteEntry>()).first->second.get();
+inline Family* Registry::entry(std::uint64_t route) {
+    const auto at = families_.find(route);
+    if (at != families_.end()) return at->second.get();
+    if (families_.size() >= most_routes) return nullptr;
+    return families_.emplace(route, std::make_unique<Family>()).first->second.get();
 }
 
 inline Bucket& Registry::bucket(const BucketKey& key) {
@@ -191,7 +201,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     made->key = key;
     buckets_.insert(made.get());
     if (!key.hash_known) {
-        if (RouteEntry* route = entry(key.name)) route->unknown.push_back(*made);
+        if (Family* route = entry(key.name)) route->unknown.push_back(*made);
     }
     return *made.release();
 }
@@ -206,6 +216,7 @@ inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     Bucket& drawn_on = bucket(hash != 0 ? key_of(hash, *made)
                                         : BucketKey{made->traits.family, key.major, 0, false});
     lanes_.insert(made.get());
+    made->family = entry(made->traits.family);
     made->bucket = &drawn_on;
     drawn_on.lanes.push_back(*made);
     return *made.release();
@@ -227,17 +238,17 @@ inline HashId Registry::intern(std::string_view hash) {
 }
 
 inline void Registry::learn(std::uint64_t route, HashId hash) {
-    if (RouteEntry* known = entry(route)) known->hash = hash;
+    if (Family* known = entry(route)) known->hash = hash;
 }
 
 inline HashId Registry::learned(std::uint64_t route) const noexcept {
-    const auto at = routes_.find(route);
-    return at == routes_.end() ? 0 : at->second->hash;
+    const auto at = families_.find(route);
+    return at == families_.end() ? 0 : at->second->hash;
 }
 
 inline Bucket* Registry::next_unknown(std::uint64_t route) const noexcept {
-    const auto at = routes_.find(route);
-    if (at == routes_.end() || at->second->unknown.empty()) return nullptr;
+    const auto at = families_.find(route);
+    if (at == families_.end() || at->second->unknown.empty()) return nullptr;
     return &at->second->unknown.front();
 }
 

@@ -174,6 +174,8 @@ public:
     /// Takes every queued waiter out, in order of arrival within each lane, as refused.
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
 
+    [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
+    [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
     /// Recorded since the last call; nothing unless settings ask for events.
     [[nodiscard]] std::vector<Event> take_events() noexcept { return std::exchange(events_, {}); }
 
@@ -199,6 +201,8 @@ private:
     void serve(Bucket& bucket, Time now);
     void serve_global(Time now);
     void rest(Bucket& bucket, Time now);
+    /// All three: something in the bucket has changed.
+    void look_again(Bucket& bucket, Time now);
     /// The same, but forgets nobody else: for use while lanes are being visited.
     void leave_empty(Bucket& bucket, Time now) noexcept {
         if (bucket.queued == 0 && bucket.places == 0) registry_.set_idle(bucket, now);
@@ -212,6 +216,7 @@ private:
     void accept_refusal(const Lane& lane, const Answer& answer);
     void refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer, Duration wait);
     [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
+    Bucket& counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);
     Bucket& link(Bucket& unknown, HashId hash);
     void link_some(std::uint64_t family, HashId hash, Time now);

@@ -149,9 +149,11 @@ public:
     Session& operator=(const Session&) = delete;
 
     ~Session() {
-        engine_.sort_out_finished(now_);
-        engine_.arm(now_);
-        const std::vector<core::Event> events = engine_.scheduler_.take_events();
+        core::Scheduler& scheduler = engine_.scheduler_;
+        if (scheduler.has_finished()) engine_.sort_out_finished(now_);
+        if (scheduler.next_wake() != engine_.armed_) engine_.arm(now_);
+        std::vector<core::Event> events;
+        if (scheduler.has_events()) events = scheduler.take_events();
         if (!engine_.posting_ && !engine_.outbox_.empty()) post();
         if (events.empty()) return;
         lock_.unlock();

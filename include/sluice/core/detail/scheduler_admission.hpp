@@ -148,9 +148,7 @@ inline void Scheduler::withdraw(Waiter& waiter, Time now) {
     Bucket& bucket = *waiter.place.lane->bucket;
     unqueue(waiter);
     waiter.state = WaiterState::idle;
-    serve(bucket, now);
-    serve_global(now);
-    rest(bucket, now);
+    look_again(bucket, now);
 }
 
 inline void Scheduler::refuse(Waiter& waiter, Refused why) {

@@ -29,9 +29,7 @@ inline void Scheduler::unpin(Place& place, Time now) {
     Bucket& bucket = Registry::resolve(place.bucket);
     registry_.drop_place(place.bucket);
     place.bucket = nullptr;
-    serve(bucket, now);
-    serve_global(now);
-    rest(bucket, now);
+    look_again(bucket, now);
 }
 
 inline void Scheduler::free_probe(const Major& major, Time now) {
@@ -63,6 +61,10 @@ inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<T
 
     Bucket& issuer = uncount(place, now);
     apply(lane, issuer, answer, kind, now);
+    if (lane.bucket != &Registry::resolve(place.bucket)) {
+        serve(*lane.bucket, now); // where the lane has just moved to
+        rest(*lane.bucket, now);
+    }
     unpin(place, now);
     return kind;
 }
@@ -74,8 +76,7 @@ inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer answer, Time now
     lane.holders.fetch_add(1, std::memory_order_relaxed); // so that nothing below evicts it
     apply(lane, *lane.bucket, answer, kind, now);
     lane.holders.fetch_sub(1, std::memory_order_release);
-    serve_global(now);
-    rest(*lane.bucket, now);
+    look_again(*lane.bucket, now);
     return kind;
 }
 
@@ -117,16 +118,17 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
         apply_refusal(lane, issuer, answer, kind, now);
     }
     recheck_bounds(*lane.bucket, now);
-    serve(*lane.bucket, now);
-    rest(*lane.bucket, now); // where the lane has just moved to, if nobody waits there
+}
+
+inline void Scheduler::look_again(Bucket& bucket, Time now) {
+    serve(bucket, now);
+    serve_global(now);
+    rest(bucket, now);
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (answer.seen.sent >= lane.struck) lane.strikes = 0;
-    const HashId hash = registry_.intern(answer.hash);
-    Bucket& named =
-        hash == 0 ? Registry::resolve(&issuer) : follow_hash(lane, hash, answer.seen, now);
-    Bucket& counter = hash == 0 ? named : check_sharing(lane, named, answer, now);
+    Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
         counter.window.accept(answer.seen, credit(now));
     } else {
@@ -137,6 +139,20 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
         serve(counter, now);
         rest(counter, now);
     }
+}
+
+/// The bucket that a success counts in.
+inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
+    if (answer.hash.empty()) return Registry::resolve(&issuer);
+    Bucket& bucket = *lane.bucket;
+    // Nearly always: nothing new, and nobody who has yet to learn it.
+    if (answer.hash == registry_.hash_of(bucket) && registry_.confirm(lane)) {
+        lane.hash_sent = std::max(lane.hash_sent, answer.seen.sent);
+        return check_sharing(lane, bucket, answer, now);
+    }
+    const HashId hash = registry_.intern(answer.hash);
+    if (hash == 0) return Registry::resolve(&issuer);
+    return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, now);
 }
 
 /// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
