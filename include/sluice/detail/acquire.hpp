@@ -44,17 +44,15 @@ struct TicketAccess {
 
 struct DeliverTicket {
     template <class Handler>
-    void operator()(Handler handler, const std::shared_ptr<Issuer>& issuer,
-                    boost::system::error_code code, core::Place place,
-                    std::unique_ptr<Refusal> refusal) const {
+    void operator()(Handler handler, WaitResult result) const {
         Ticket ticket;
-        if (code) {
-            core::Scheduler::release(place);
-            TicketAccess::refuse(ticket, std::move(refusal));
+        if (result.code) {
+            core::Scheduler::release(result.place);
+            TicketAccess::refuse(ticket, std::move(result.refusal));
         } else {
-            ticket = TicketAccess::make(issuer, place);
+            ticket = TicketAccess::make(std::move(result.issuer), result.place);
         }
-        std::move(handler)(code, std::move(ticket));
+        std::move(handler)(result.code, std::move(ticket));
     }
 };
 
@@ -63,16 +61,15 @@ struct DeliverAgain {
     Ticket* ticket;
 
     template <class Handler>
-    void operator()(Handler handler, const std::shared_ptr<Issuer>&, boost::system::error_code code,
-                    core::Place place, std::unique_ptr<Refusal> refusal) const {
-        if (code) {
-            core::Scheduler::release(place); // the ticket has kept its own hold on the lane
-            TicketAccess::refuse(*ticket, std::move(refusal));
+    void operator()(Handler handler, WaitResult result) const {
+        if (result.code) {
+            core::Scheduler::release(result.place); // the ticket has its own hold on the lane
+            TicketAccess::refuse(*ticket, std::move(result.refusal));
         } else {
             core::Scheduler::release(TicketAccess::place(*ticket));
-            TicketAccess::place(*ticket) = place;
+            TicketAccess::place(*ticket) = result.place;
         }
-        std::move(handler)(code);
+        std::move(handler)(result.code);
     }
 };
 
@@ -81,7 +78,7 @@ struct StartWait {
     template <class Handler, class Deliver>
     void operator()(Handler&& handler, Deliver deliver, std::shared_ptr<Issuer> issuer,
                     const WaitRequest& request, const core::Place& place) const {
-        using Operation = HandlerOperation<std::decay_t<Handler>, Deliver>;
+        using Operation = HandlerOperation<WaitOperation, std::decay_t<Handler>, Deliver>;
         // The operation may have run, with the last reference but this one, before start() returns.
         const std::shared_ptr<Issuer> starter = issuer;
         Operation& operation =

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One waiting request with its completion handler: a node of a lane.
-//
-// It is claimed exactly once, under the limiter's lock: granted, refused, aborted or closed.
-// Whoever claims it has it posted; from then on it lives until it runs on its executor, or until
-// the executor throws the posted function away. It frees itself before it calls the handler.
+// One request that waits for a ticket: a node of a lane. Everything about waiting is in waiter.hpp;
+// here is what is waited for, a place in a bucket, or the reason why there is none.
 #ifndef SLUICE_DETAIL_WAIT_OPERATION_HPP
 #define SLUICE_DETAIL_WAIT_OPERATION_HPP
 
@@ -12,184 +9,43 @@
 #include <sluice/core/scheduler.hpp>
 #include <sluice/detail/context_service.hpp>
 #include <sluice/detail/issuer.hpp>
+#include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/associated_allocator.hpp>
-#include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/associated_executor.hpp>
-#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/execution.hpp>
-#include <boost/asio/execution_context.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/prefer.hpp>
-#include <boost/asio/query.hpp>
+#include <boost/system/error_code.hpp>
 
 #include <memory>
-#include <type_traits>
 #include <utility>
 
 namespace sluice::detail {
 
-/// The part that does not know its handler. Fields are guarded by the issuer's lock until the
-/// operation has been posted, and belong to it afterwards, except `aborted`.
-class WaitOperation : public core::Waiter {
-public:
-    WaitOperation(std::shared_ptr<Issuer> from, boost::asio::execution_context& on)
-        : issuer(std::move(from)), context(&on) {}
-    WaitOperation(const WaitOperation&) = delete;
-    WaitOperation& operator=(const WaitOperation&) = delete;
-
-    virtual void post() = 0;
-    /// Frees the operation and its handler; what it holds must have been given back.
-    virtual void destroy() noexcept = 0;
-
+/// What a handler is given, as a ticket or otherwise.
+struct WaitResult {
     std::shared_ptr<Issuer> issuer;
-    boost::asio::execution_context* context;
     boost::system::error_code code;
+    core::Place place;
+    std::unique_ptr<Refusal> refusal;
+};
+
+class WaitOperation : public BasicWaitOperation<Issuer, core::Waiter> {
+public:
+    using BasicWaitOperation::BasicWaitOperation;
+
+    WaitResult finish() {
+        if (!issuer->deliver(*this)) code = boost::asio::error::operation_aborted;
+        return {issuer, code, std::exchange(place, core::Place()), std::move(refusal)};
+    }
+
+    void give_back() noexcept {
+        if (issuer->deliver(*this) && place.taken()) issuer->cancel(place);
+        core::Scheduler::release(place);
+    }
+
     std::unique_ptr<Refusal> refusal; // only beside a code
-    bool claimed = false;
-    bool aborted = false; // after the claim, or before the operation was published
 
 protected:
     ~WaitOperation() = default;
-};
-
-/// The execution context behind an executor, or null for those that have none to be destroyed.
-template <class Executor>
-boost::asio::execution_context& context_of(const Executor& executor) {
-    return boost::asio::query(executor, boost::asio::execution::context);
-}
-
-/// `Deliver` makes the handler's arguments: deliver(operation, handler) calls it.
-template <class Handler, class Deliver>
-class HandlerOperation final : public WaitOperation {
-    using Candidate = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
-    using Executor = std::decay_t<decltype(boost::asio::prefer(
-        std::declval<const Candidate&>(), boost::asio::execution::outstanding_work.tracked))>;
-    using Allocator = typename std::allocator_traits<
-        boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<HandlerOperation>;
-
-public:
-    static HandlerOperation& make(std::shared_ptr<Issuer> issuer, Handler handler,
-                                  Deliver deliver) {
-        Allocator allocator(boost::asio::get_associated_allocator(handler));
-        const Candidate executor =
-            boost::asio::get_associated_executor(handler, issuer->executor());
-        ContextService::watch(context_of(executor), issuer);
-        HandlerOperation* memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
-        try {
-            return *new (memory) HandlerOperation(std::move(issuer), std::move(handler),
-                                                  std::move(deliver), executor);
-        } catch (...) {
-            std::allocator_traits<Allocator>::deallocate(allocator, memory, 1);
-            throw;
-        }
-    }
-
-    void post() override { boost::asio::post(executor_, Posted(this)); }
-
-    void destroy() noexcept override {
-        [[maybe_unused]] const Handler handler = release(); // dies last: this memory is free again
-    }
-
-    /// Must come before the operation is published.
-    void connect_cancellation() {
-        auto slot = boost::asio::get_associated_cancellation_slot(handler_);
-        if (slot.is_connected()) slot.template emplace<Canceller>(*this);
-    }
-
-private:
-    /// What the slot holds. A signal may go before the operation (when an io_context is destroyed
-    /// last, they usually do), and then the slot must not be touched any more.
-    class Canceller {
-    public:
-        explicit Canceller(HandlerOperation& operation) noexcept : operation_(operation) {
-            operation.canceller_ = this;
-        }
-        Canceller(const Canceller&) = delete;
-        Canceller& operator=(const Canceller&) = delete;
-        ~Canceller() {
-            if (operation_.canceller_ == this) operation_.canceller_ = nullptr;
-        }
-
-        void operator()(boost::asio::cancellation_type type) const {
-            if (type == boost::asio::cancellation_type::none) return;
-            const std::shared_ptr<Issuer> from = operation_.issuer; // must outlive its own call
-            from->abort(operation_);
-        }
-
-    private:
-        HandlerOperation& operation_;
-    };
-
-    HandlerOperation(std::shared_ptr<Issuer> from, Handler&& handler, Deliver&& deliver,
-                     const Candidate& executor)
-        : WaitOperation(std::move(from), context_of(executor)),
-          handler_(std::move(handler)),
-          deliver_(std::move(deliver)),
-          executor_(
-              boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)) {}
-    ~HandlerOperation() = default;
-
-    /// What the executor holds. Thrown away without being run, it gives back what was granted.
-    class Posted {
-    public:
-        using allocator_type = boost::asio::associated_allocator_t<Handler>;
-
-        explicit Posted(HandlerOperation* operation) noexcept : operation_(operation) {}
-        Posted(Posted&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)) {}
-        Posted& operator=(Posted&&) = delete;
-        ~Posted() {
-            if (operation_ != nullptr) operation_->throw_away();
-        }
-
-        [[nodiscard]] allocator_type get_allocator() const noexcept {
-            return boost::asio::get_associated_allocator(operation_->handler_);
-        }
-        void operator()() { std::exchange(operation_, nullptr)->run(); }
-
-    private:
-        HandlerOperation* operation_;
-    };
-
-    void run() {
-        if (!issuer->deliver(*this)) code = boost::asio::error::operation_aborted;
-        Deliver deliver = std::move(deliver_);
-        // The results leave this memory before it is freed, and it is freed before the handler
-        // runs.
-        const std::shared_ptr<Issuer> from = issuer;
-        const core::Place granted = std::exchange(place, core::Place());
-        const boost::system::error_code result = code;
-        std::unique_ptr<Refusal> reason = std::move(refusal);
-        // Work is released only after the handler has run: a context must not stop in between.
-        const Executor keep_running = executor_;
-        Handler handler = release();
-        deliver(std::move(handler), from, result, granted, std::move(reason));
-    }
-
-    void throw_away() noexcept {
-        const std::shared_ptr<Issuer> from = issuer;
-        if (from->deliver(*this) && place.taken()) from->cancel(place);
-        core::Scheduler::release(place);
-        destroy();
-    }
-
-    /// Disconnects, frees the memory and hands out the handler.
-    Handler release() noexcept {
-        if (canceller_ != nullptr) boost::asio::get_associated_cancellation_slot(handler_).clear();
-        Handler handler = std::move(handler_);
-        Allocator allocator(boost::asio::get_associated_allocator(handler));
-        this->~HandlerOperation();
-        std::allocator_traits<Allocator>::deallocate(allocator, this, 1);
-        return handler;
-    }
-
-    Handler handler_;
-    Canceller* canceller_ = nullptr; // while the slot holds one
-    [[no_unique_address]] Deliver deliver_;
-    Executor executor_;
 };
 
 } // namespace sluice::detail
