@@ -84,6 +84,9 @@ enum class AfterClose : std::uint8_t {
 /// | 4022 | call ended: channel deleted, server changed | **stop** |
 /// | others: 4001, 4002, 4003, 4005, 4020, not yet invented | | resume |
 ///
+/// Documented as final are 4014, 4021 and 4022; for 4004, 4011, 4012 and 4016 it is inferred, since
+/// the same request would get the same answer.
+///
 /// After 4014 and 4022 a new voice server may be announced on the main gateway; that starts a new
 /// voice connection and is not a reconnect of this one.
 [[nodiscard]] constexpr AfterClose after_voice_close(int code) noexcept {

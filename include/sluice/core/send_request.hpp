@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+//
+// What is asked of a SendSchedule, and what it hands out: events to be sent over one gateway
+// connection, their permissions, and the queues in which they wait.
+//
+// Events that one limit of their own may hold up share a lane; all others of one opcode do too. The
+// lanes of a connection are served by order of arrival, so a lane that is held up delays nobody.
+#ifndef SLUICE_CORE_SEND_REQUEST_HPP
+#define SLUICE_CORE_SEND_REQUEST_HPP
+
+#include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/member_list_limit.hpp>
+#include <sluice/core/time.hpp>
+
+#include <boost/intrusive/list.hpp>
+
+#include <algorithm>
+#include <array>
+#include <compare>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+namespace sluice::core {
+
+/// The `nonce` of a request. It lives inside the object, so that options which carry one stay
+/// trivially destructible.
+class Nonce {
+public:
+    /// Discord docs, "Gateway Events", Request Guild Members: up to 32 bytes; a longer one is
+    /// ignored and its answers carry none. So a longer one is none here, too.
+    static constexpr std::size_t max_size = 32;
+
+    constexpr Nonce() noexcept = default;
+    template <class Text>
+    requires std::convertible_to<const Text&, std::string_view>
+    constexpr Nonce(const Text& text) noexcept { // NOLINT: {.nonce = "abc"} is how it is written
+        const std::string_view view = text;
+        if (view.size() > max_size) return;
+        std::copy(view.begin(), view.end(), text_.begin());
+        size_ = static_cast<std::uint8_t>(view.size());
+    }
+
+    [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] constexpr std::string_view view() const noexcept { return {text_.data(), size_}; }
+    friend constexpr bool operator==(const Nonce& a, const Nonce& b) noexcept {
+        return a.view() == b.view();
+    }
+
+private:
+    std::array<char, max_size> text_{};
+    std::uint8_t size_ = 0;
+};
+
+enum class SendKind : std::uint8_t {
+    plain,     ///< counts against the 120 only
+    heartbeat, ///< never waits
+    session,   ///< identify and resume: ahead of all others, into room kept for them
+    presence,  ///< few at a time; only the newest is worth sending
+    members,   ///< guild members, with the guild named
+};
+
+struct SendRequest {
+    SendKind kind = SendKind::plain;
+    std::uint8_t opcode = 0;
+    MemberRequest members = {}; ///< of SendKind::members
+    Nonce nonce = {};
+};
+
+/// Which queue an event belongs to.
+struct SendLaneKey {
+    std::uint8_t opcode = 0;
+    MemberRequest members = {};
+
+    friend constexpr auto operator<=>(const SendLaneKey&, const SendLaneKey&) = default;
+    [[nodiscard]] std::size_t hash() const noexcept {
+        const std::uint64_t bits =
+            (members.guild ^ opcode) * 0x9e3779b97f4a7c15ULL + (members.whole ? 1U : 0U);
+        return std::hash<std::uint64_t>()(bits);
+    }
+};
+
+/// Permission for one event: the slots it holds.
+struct SendPlace {
+    SendRequest request;
+    bool taken = false;
+};
+
+enum class SendState : std::uint8_t { idle, queued, granted, superseded, ended };
+
+/// One queued event. The layer that waits derives its own node from it.
+struct SendWaiter
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+    SendPlace place; ///< its request is read when it is queued, the rest filled in when granted
+    std::uint64_t arrival = 0;
+    SendState state = SendState::idle;
+};
+
+using SendWaiterList =
+    boost::intrusive::list<SendWaiter, boost::intrusive::constant_time_size<false>>;
+
+/// A lane with nobody in it is forgotten, unless Discord has told it to wait.
+struct SendLane {
+    SendLaneKey key;
+    SendKind kind = SendKind::plain;
+    SendWaiterList waiting;           ///< ascending by arrival
+    Time blocked_until = Time::min(); ///< told by a RATE_LIMITED for its opcode
+    HeapPosition turn = nowhere;      ///< among the lanes that may send as soon as there is room
+    HeapPosition sleep = nowhere;     ///< among the lanes that a limit of their own holds up
+};
+
+/// Ascending: whoever is least has the next slot.
+struct SendTurn {
+    bool ordinary = true; ///< identify and resume come first
+    std::uint64_t arrival = 0;
+
+    friend constexpr auto operator<=>(const SendTurn&, const SendTurn&) noexcept = default;
+};
+
+} // namespace sluice::core
+
+#endif

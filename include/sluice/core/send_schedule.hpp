@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: MIT
+//
+// When the events of one gateway connection may be sent. All decisions, no waiting: every call
+// takes `now`, what has been decided is fetched with take_finished(), and next_wake() says when to
+// come back.
+//
+// Discord docs, "Gateway", Rate Limiting: 120 events in 60 s per connection, else it is closed with
+// 4008; staff: all that is sent counts, heartbeats too (discord-api-docs#315, 2017-07); a new
+// connection starts afresh (ibid., users). Presence updates: 5 in 20 s, documented until 2022-09,
+// the rest silently dropped (discord-jda/JDA#323, 2017-04).
+//
+// The invariant: heartbeats in use + others in use <= 120 at every moment, because others leave
+// free what heartbeats may need. Heartbeats therefore go at once and still fit.
+#ifndef SLUICE_CORE_SEND_SCHEDULE_HPP
+#define SLUICE_CORE_SEND_SCHEDULE_HPP
+
+#include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/member_list_limit.hpp>
+#include <sluice/core/send_log.hpp>
+#include <sluice/core/send_request.hpp>
+#include <sluice/core/time.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+namespace sluice::core {
+
+struct SendSettings {
+    std::int64_t limit = 120;
+    Duration period = std::chrono::seconds(60);
+    /// By how much the way to Discord may take longer for one event than for another.
+    Duration margin = std::chrono::seconds(1);
+    Duration heartbeat_interval = std::chrono::milliseconds(41'250);
+    std::int64_t presence_limit = 5;
+    Duration presence_period = std::chrono::seconds(20);
+};
+
+/// A RATE_LIMITED dispatch: an event was refused and has to be sent again.
+struct SendRefusal {
+    SendKind kind = SendKind::plain;
+    std::uint8_t opcode = 0;
+    Duration retry_after{0};
+    std::uint64_t guild = 0; ///< 0: none was named
+    Nonce nonce = {};
+};
+
+struct SendCounters {
+    std::uint64_t granted = 0;    ///< permissions given, heartbeats included
+    std::uint64_t heartbeats = 0; ///< of them
+    std::uint64_t superseded = 0; ///< presence updates that a newer one replaced while they waited
+    std::uint64_t refused = 0;    ///< RATE_LIMITED dispatches
+    std::uint64_t crowded = 0;    ///< heartbeats for which no room was left; they went all the same
+};
+
+class SendSchedule {
+public:
+    SendSchedule(const SendSettings& settings, std::shared_ptr<MemberListLimit> lists)
+        : settings_(settings),
+          lists_(std::move(lists)),
+          others_(settings.period + settings.margin),
+          beats_(settings.period + settings.margin),
+          presence_(settings.presence_period + settings.margin) {
+        set_heartbeat_interval(settings.heartbeat_interval);
+    }
+    SendSchedule(const SendSchedule&) = delete;
+    SendSchedule& operator=(const SendSchedule&) = delete;
+
+    /// As hello tells it. Nothing to go by unless it is positive. Call advance() afterwards.
+    void set_heartbeat_interval(Duration interval) noexcept;
+
+    /// A permission without waiting, if that overtakes nobody. Heartbeats always get one.
+    [[nodiscard]] bool try_admit(const SendRequest& request, Time now, SendPlace& place);
+
+    /// Enqueuing such a request would supersede one that waits.
+    [[nodiscard]] bool replaces(const SendRequest& request) const {
+        if (request.kind != SendKind::presence) return false;
+        const auto lane = lanes_.find(key_of(request));
+        return lane != lanes_.end() && !lane->second.waiting.empty();
+    }
+
+    /// The waiter, with its request filled in, is finished now or later, unless withdrawn.
+    void enqueue(SendWaiter& waiter, Time now);
+    void withdraw(SendWaiter& waiter, Time now);
+    /// A granted waiter's completion runs: from here on nobody overtakes it.
+    void delivered() noexcept { --granted_; }
+
+    /// The event has been written to the socket, or will not be.
+    void sent(SendPlace& place, Time now) { settle(place, true, now); }
+    void cancel(SendPlace& place, Time now) { settle(place, false, now); }
+
+    /// Blocks what was refused until its time. True: it is one that was permitted here, and its
+    /// next request goes ahead of all that came later.
+    bool refuse(const SendRefusal& refusal, Time now);
+
+    /// A new connection: nothing has been sent over it. Waiters stay and go over the new one, and
+    /// so may permissions not used yet, which keep their slots.
+    void reset(Time now);
+
+    /// While held, only heartbeats, identify and resume go.
+    void hold(bool held, Time now) {
+        held_back_ = held;
+        advance(now);
+    }
+
+    void advance(Time now);
+    /// When advance() should be called; strictly ahead of the time of the last call, or `never`.
+    [[nodiscard]] Time next_wake() const noexcept;
+
+    /// Ends all waiters; what is finished already stays as it is.
+    std::size_t end_all();
+    [[nodiscard]] SendWaiterList take_finished() noexcept { return std::move(finished_); }
+
+    template <class Visit>
+    void each_waiter(Visit visit) {
+        for (auto& [key, lane] : lanes_) {
+            for (SendWaiter& waiter : lane.waiting)
+                visit(waiter);
+        }
+    }
+
+    [[nodiscard]] const SendCounters& counters() const noexcept { return counters_; }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
+    /// Slots in use, and how many of all are kept for heartbeats and a new session.
+    [[nodiscard]] std::int64_t held() const noexcept { return others_.held() + beats_.held(); }
+    [[nodiscard]] std::int64_t reserved() const noexcept { return heartbeat_room_ + session_room; }
+    /// Ordinary events that could go at once.
+    [[nodiscard]] std::int64_t room() const noexcept {
+        return std::max<std::int64_t>(0, bound(SendKind::plain) - others_.held());
+    }
+
+private:
+    struct KeyHash {
+        std::size_t operator()(const SendLaneKey& key) const noexcept { return key.hash(); }
+    };
+    /// A request that Discord may still refuse, or has refused and that has not come back.
+    struct Known {
+        SendRequest request;
+        std::uint64_t arrival;
+    };
+
+    /// One identify or resume may come in a minute that is full otherwise: after Invalid Session.
+    static constexpr std::int64_t session_room = 1;
+    /// No connection has more events than that between two refusals.
+    static constexpr std::size_t most_known = 128;
+
+    [[nodiscard]] static SendLaneKey key_of(const SendRequest& request) noexcept {
+        return {request.opcode, request.members};
+    }
+    [[nodiscard]] std::int64_t bound(SendKind kind) const noexcept {
+        const std::int64_t kept = std::max(heartbeat_room_, beats_.held());
+        return settings_.limit - kept - (kind == SendKind::session ? 0 : session_room);
+    }
+    [[nodiscard]] bool has_room(SendKind kind) const noexcept {
+        return others_.held() < bound(kind) && (!held_back_ || kind == SendKind::session);
+    }
+    void expire(Time now) noexcept;
+    [[nodiscard]] Time opens(const SendLane& lane, Time now) const;
+    [[nodiscard]] bool take_own(const SendRequest& request, Time now);
+    void grant(const SendRequest& request, std::uint64_t arrival, SendPlace& place);
+    void settle(SendPlace& place, bool was_sent, Time now);
+    [[nodiscard]] std::uint64_t arrival_of(const SendRequest& request);
+    void finish(SendWaiter& waiter, SendState state);
+    void insert(SendLane& lane, SendWaiter& waiter);
+    void reconsider(SendLane& lane, Time now);
+    void reconsider(const SendLaneKey& key, Time now);
+    [[nodiscard]] std::optional<Known> take_refused(const SendRefusal& refusal);
+    static void remember(std::deque<Known>& known, const Known& one) {
+        known.push_back(one);
+        if (known.size() > most_known) known.pop_front();
+    }
+
+    SendSettings settings_;
+    std::shared_ptr<MemberListLimit> lists_;
+    SendLog others_; // all but heartbeats
+    SendLog beats_;
+    SendLog presence_; // those of `others_` that are presence updates
+    std::int64_t heartbeat_room_ = 0;
+    bool held_back_ = false;
+    std::uint64_t arrivals_ = 0;
+    std::size_t queued_ = 0;
+    std::size_t granted_ = 0; // waiters granted whose completion has not run yet
+    std::unordered_map<SendLaneKey, SendLane, KeyHash> lanes_;
+    IndexedHeap<SendLane, SendTurn, &SendLane::turn> turns_;
+    IndexedHeap<SendLane, Time, &SendLane::sleep> sleeping_;
+    std::deque<Known> recent_;  // permitted, oldest first
+    std::deque<Known> refused_; // by Discord; their next request keeps their arrival
+    SendWaiterList finished_;
+    SendCounters counters_;
+};
+
+/// Room for the heartbeats of any period: one every interval, and as many again that Discord asks
+/// for with opcode 1. How many it asks for is not documented; one for each of ours is what
+/// discordeno counts with (9b5939af), other clients keep 3 to 10 in all. If more come, the excess
+/// is taken from what other events may use.
+inline void SendSchedule::set_heartbeat_interval(Duration interval) noexcept {
+    if (interval <= Duration(0)) return;
+    const std::int64_t most = std::max<std::int64_t>(0, settings_.limit - session_room - 1);
+    const std::int64_t beats = (settings_.period + settings_.margin) / interval + 1;
+    heartbeat_room_ = beats < most ? std::min(most, 2 * beats) : most;
+}
+
+inline void SendSchedule::expire(Time now) noexcept {
+    others_.expire(now);
+    beats_.expire(now);
+    presence_.expire(now);
+}
+
+/// When the lane's own limit lets one go.
+inline Time SendSchedule::opens(const SendLane& lane, Time now) const {
+    switch (lane.kind) {
+    case SendKind::presence:
+        if (presence_.held() >= settings_.presence_limit) return presence_.next_change();
+        break;
+    case SendKind::members:
+        return lists_->opens(lane.key.members, this, now);
+    case SendKind::plain:
+    case SendKind::heartbeat:
+    case SendKind::session:
+        break;
+    }
+    return std::max(now, lane.blocked_until);
+}
+
+/// Takes from the limit that concerns only such events.
+inline bool SendSchedule::take_own(const SendRequest& request, Time now) {
+    if (request.kind == SendKind::members) return lists_->take(request.members, this, now);
+    if (request.kind == SendKind::presence) {
+        if (presence_.held() >= settings_.presence_limit) return false;
+        presence_.take();
+    }
+    return true;
+}
+
+inline void SendSchedule::grant(const SendRequest& request, std::uint64_t arrival,
+                                SendPlace& place) {
+    place.request = request;
+    place.taken = true;
+    ++counters_.granted;
+    if (request.kind != SendKind::heartbeat) {
+        others_.take();
+        if (request.kind == SendKind::members) remember(recent_, {request, arrival});
+        return;
+    }
+    ++counters_.heartbeats;
+    if (held() >= settings_.limit) ++counters_.crowded;
+    beats_.take();
+}
+
+inline bool SendSchedule::try_admit(const SendRequest& request, Time now, SendPlace& place) {
+    advance(now);
+    if (request.kind != SendKind::heartbeat) {
+        // Behind identify and resume everybody waits; they themselves wait only for each other.
+        const bool ordinary = request.kind != SendKind::session;
+        if (ordinary && granted_ != 0) return false;
+        if (!turns_.empty() && (ordinary || !turns_.top_key().ordinary)) return false;
+        const auto lane = lanes_.find(key_of(request));
+        if (lane != lanes_.end() &&
+            (!lane->second.waiting.empty() || lane->second.blocked_until > now)) {
+            return false;
+        }
+        if (!has_room(request.kind) || !take_own(request, now)) return false;
+    }
+    grant(request, arrival_of(request), place);
+    return true;
+}
+
+inline void SendSchedule::enqueue(SendWaiter& waiter, Time now) {
+    const SendRequest& request = waiter.place.request;
+    if (request.kind == SendKind::heartbeat) {
+        grant(SendRequest(request), 0, waiter.place);
+        return finish(waiter, SendState::granted);
+    }
+    const SendLaneKey key = key_of(request);
+    SendLane& lane = lanes_[key];
+    lane.key = key;
+    lane.kind = request.kind;
+    if (request.kind == SendKind::presence && !lane.waiting.empty()) {
+        // The newest takes the older one's turn: a stream of updates still gets one out.
+        SendWaiter& older = lane.waiting.front();
+        waiter.arrival = older.arrival;
+        lane.waiting.clear();
+        --queued_;
+        ++counters_.superseded;
+        finish(older, SendState::superseded);
+    } else {
+        waiter.arrival = arrival_of(request);
+    }
+    insert(lane, waiter);
+    reconsider(lane, now);
+    advance(now);
+}
+
+/// Nearly always at the end; a refused request goes ahead of those that came after it.
+inline void SendSchedule::insert(SendLane& lane, SendWaiter& waiter) {
+    auto behind = lane.waiting.end();
+    while (behind != lane.waiting.begin() && std::prev(behind)->arrival > waiter.arrival)
+        --behind;
+    lane.waiting.insert(behind, waiter);
+    waiter.state = SendState::queued;
+    ++queued_;
+}
+
+inline void SendSchedule::withdraw(SendWaiter& waiter, Time now) {
+    const auto found = lanes_.find(key_of(waiter.place.request));
+    found->second.waiting.erase(SendWaiterList::s_iterator_to(waiter));
+    --queued_;
+    waiter.state = SendState::ended;
+    reconsider(found->second, now);
+    advance(now);
+}
+
+/// Out of its lane, on its way to whoever waits.
+inline void SendSchedule::finish(SendWaiter& waiter, SendState state) {
+    waiter.state = state;
+    if (state == SendState::granted) ++granted_;
+    finished_.push_back(waiter);
+}
+
+/// Puts the lane where it belongs now: among those that may go, among those that sleep, or away.
+inline void SendSchedule::reconsider(SendLane& lane, Time now) {
+    turns_.erase(lane);
+    if (lane.waiting.empty()) {
+        sleeping_.erase(lane);
+        if (lane.blocked_until <= now) lanes_.erase(SendLaneKey(lane.key));
+        return;
+    }
+    const Time at = opens(lane, now);
+    if (at > now) return sleeping_.set(lane, at);
+    sleeping_.erase(lane);
+    turns_.set(lane, {lane.kind != SendKind::session, lane.waiting.front().arrival});
+}
+
+inline void SendSchedule::reconsider(const SendLaneKey& key, Time now) {
+    const auto found = lanes_.find(key);
+    if (found != lanes_.end()) reconsider(found->second, now);
+}
+
+inline void SendSchedule::advance(Time now) {
+    expire(now);
+    while (!sleeping_.empty() && sleeping_.top_key() <= now)
+        reconsider(sleeping_.top(), now);
+    while (!turns_.empty() && has_room(turns_.top().kind)) {
+        SendLane& lane = turns_.top();
+        SendWaiter& waiter = lane.waiting.front();
+        if (take_own(waiter.place.request, now)) {
+            lane.waiting.pop_front();
+            --queued_;
+            grant(SendRequest(waiter.place.request), waiter.arrival, waiter.place);
+            finish(waiter, SendState::granted);
+        }
+        reconsider(lane, now);
+    }
+}
+
+inline Time SendSchedule::next_wake() const noexcept {
+    Time next = sleeping_.empty() ? never : sleeping_.top_key();
+    if (turns_.empty()) return next;
+    if (beats_.held() > heartbeat_room_) next = std::min(next, beats_.next_change());
+    return std::min(next, others_.next_change());
+}
+
+inline void SendSchedule::settle(SendPlace& place, bool was_sent, Time now) {
+    if (!std::exchange(place.taken, false)) return;
+    const SendRequest& request = place.request;
+    const auto end = [&](SendLog& log) { was_sent ? log.settle(now) : log.cancel(); };
+    end(request.kind == SendKind::heartbeat ? beats_ : others_);
+    if (request.kind == SendKind::presence) end(presence_);
+    if (request.kind == SendKind::members) {
+        was_sent ? lists_->sent(request.members, now) : lists_->cancel(request.members, now);
+    }
+    expire(now);
+    reconsider(key_of(request), now);
+    advance(now);
+}
+
+/// The arrival number of the request that was refused, when this one repeats it; else a new one.
+inline std::uint64_t SendSchedule::arrival_of(const SendRequest& request) {
+    if (request.kind == SendKind::members) {
+        const auto same = [&](const Known& known) {
+            return known.request.members == request.members && known.request.nonce == request.nonce;
+        };
+        const auto found = std::find_if(refused_.begin(), refused_.end(), same);
+        if (found != refused_.end()) {
+            const std::uint64_t arrival = found->arrival;
+            refused_.erase(found);
+            return arrival;
+        }
+    }
+    return ++arrivals_;
+}
+
+/// The newest that fits: the one before it was granted, which is why this one was too early.
+/// Discord repeats the nonce of the request; without one, the guild has to do.
+inline std::optional<SendSchedule::Known> SendSchedule::take_refused(const SendRefusal& refusal) {
+    if (refusal.guild == 0 && refusal.nonce.empty()) return std::nullopt;
+    const auto found = std::find_if(recent_.rbegin(), recent_.rend(), [&](const Known& known) {
+        return known.request.opcode == refusal.opcode &&
+               (refusal.guild == 0 || known.request.members.guild == refusal.guild) &&
+               (refusal.nonce.empty() || known.request.nonce == refusal.nonce);
+    });
+    if (found == recent_.rend()) return std::nullopt;
+    const Known known = *found;
+    recent_.erase(std::next(found).base());
+    return known;
+}
+
+inline bool SendSchedule::refuse(const SendRefusal& refusal, Time now) {
+    ++counters_.refused;
+    // Counted from now, which is after Discord looked: no margin is needed.
+    const Time until = refusal.retry_after < never - now ? now + refusal.retry_after : never;
+    const std::optional<Known> known = take_refused(refusal);
+    SendLaneKey key{refusal.opcode, {}};
+    if (known || (refusal.kind == SendKind::members && refusal.guild != 0)) {
+        key.members = known ? known->request.members : MemberRequest{refusal.guild, true};
+        lists_->block(key.members, until, now);
+        if (known) remember(refused_, *known);
+    } else {
+        SendLane& lane = lanes_[key];
+        lane.key = key;
+        lane.blocked_until = std::max(lane.blocked_until, until);
+    }
+    reconsider(key, now);
+    advance(now);
+    return known.has_value();
+}
+
+inline void SendSchedule::reset(Time now) {
+    others_.clear();
+    beats_.clear();
+    presence_.clear();
+    recent_.clear();
+    for (auto at = lanes_.begin(); at != lanes_.end();) {
+        SendLane& lane = (at++)->second; // may go away
+        lane.blocked_until = Time::min();
+        reconsider(lane, now);
+    }
+    advance(now);
+}
+
+inline std::size_t SendSchedule::end_all() {
+    std::size_t ended = 0;
+    for (auto& [key, lane] : lanes_) {
+        turns_.erase(lane);
+        sleeping_.erase(lane);
+        while (!lane.waiting.empty()) {
+            SendWaiter& waiter = lane.waiting.front();
+            lane.waiting.pop_front();
+            finish(waiter, SendState::ended);
+            ++ended;
+        }
+    }
+    queued_ = 0;
+    std::erase_if(lanes_,
+                  [](const auto& entry) { return entry.second.blocked_until == Time::min(); });
+    return ended;
+}
+
+} // namespace sluice::core
+
+#endif

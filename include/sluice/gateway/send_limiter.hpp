@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+//
+// Keeps what a bot sends over one gateway connection inside Discord's limits: 120 events in 60 s,
+// heartbeats included, five presence updates in 20 s, one whole member list per guild in 30 s.
+//
+//     sluice::gateway::SendLimiter sends{executor, {.member_lists = lists}};
+//     sends.set_heartbeat_interval(hello_interval);
+//     co_await sends.acquire(Opcode::presence_update);
+//     co_await socket.async_write(...);
+//
+// Everything that is sent has to pass here, heartbeats, identify and resume too: Discord counts
+// them all (staff, discord-api-docs#315, 2017-07), and closes with 4008 when they are too many. A
+// heartbeat never waits: room for it is kept free.
+#ifndef SLUICE_GATEWAY_SEND_LIMITER_HPP
+#define SLUICE_GATEWAY_SEND_LIMITER_HPP
+
+#include <sluice/error.hpp>
+#include <sluice/gateway/detail/send_engine.hpp>
+#include <sluice/gateway/opcode.hpp>
+#include <sluice/gateway/rate_limited.hpp>
+#include <sluice/gateway/send_options.hpp>
+#include <sluice/gateway/send_permit.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace sluice::gateway {
+
+/// One per connection: make a new one for each, or call reset().
+/// *Threads*: every member but construction and destruction may be called from any thread. The
+/// limiter is neither copied nor moved.
+/// *End*: destroying it ends waiters with errc::closed. Permits may outlive it; it and they may
+/// outlive the execution context, in any order.
+/// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
+template <class Clock, class Mutex = std::mutex>
+class BasicSendLimiter {
+public:
+    explicit BasicSendLimiter(boost::asio::any_io_executor executor,
+                              const SendLimiterOptions& options = {}, Clock clock = Clock())
+        : engine_(std::make_shared<Engine>(std::move(executor), options, std::move(clock))) {
+        engine_->attach();
+    }
+    template <class Context>
+    requires std::derived_from<Context, boost::asio::execution_context>
+    explicit BasicSendLimiter(Context& context, const SendLimiterOptions& options = {},
+                              Clock clock = Clock())
+        : BasicSendLimiter(context.get_executor(), options, std::move(clock)) {}
+    BasicSendLimiter(const BasicSendLimiter&) = delete;
+    BasicSendLimiter& operator=(const BasicSendLimiter&) = delete;
+    ~BasicSendLimiter() { engine_->close(); }
+
+    /// Permission for one event, as soon as it may be sent. Does not suspend when that is now and
+    /// nobody is overtaken. The place in the queue is taken when it is first awaited. The permit
+    /// may be dropped: then the event counts as sent at that moment.
+    /// *Errors*: throws sluice::Error with the codes of async_acquire.
+    boost::asio::awaitable<SendPermit> acquire(Opcode opcode, SendOptions options = {}) {
+        return detail::acquire(engine_, detail::request_of(opcode, options), options.bytes);
+    }
+
+    /// Completes when the event may be sent. Heartbeats complete at once.
+    /// *Completion signature*: void(boost::system::error_code, SendPermit); on an error the permit
+    /// is empty.
+    /// *Errors*: errc::payload_too_large, which costs nothing; errc::superseded when a newer
+    /// presence update came while this one waited; errc::queue_full; errc::closed;
+    /// asio::error::operation_aborted.
+    /// *Cancellation*: terminal, partial and total; a cancelled event leaves no gap, also between
+    /// the grant and the completion.
+    /// *Ordering*: identify and resume first, then events that Discord refused before, then all in
+    /// the order in which they came; an event held up by a limit of its own (presence, member
+    /// lists) lets others pass. A presence update takes the turn of the one that it supersedes.
+    /// *Executor*: completes on the handler's associated executor, else the limiter's; never inside
+    /// this call.
+    template <class CompletionToken>
+    auto async_acquire(Opcode opcode, SendOptions options, CompletionToken&& token) {
+        return detail::async_acquire(engine_, detail::request_of(opcode, options), options.bytes,
+                                     std::forward<CompletionToken>(token));
+    }
+    template <class CompletionToken>
+    auto async_acquire(Opcode opcode, CompletionToken&& token) {
+        return async_acquire(opcode, SendOptions(), std::forward<CompletionToken>(token));
+    }
+
+    /// A permit if one can be had now and nobody is overtaken; never for a payload that is too
+    /// large. Supersedes nothing. Always one for a heartbeat, unless the limiter is closed.
+    [[nodiscard]] std::optional<SendPermit> try_acquire(Opcode opcode, SendOptions options = {}) {
+        core::SendPlace place;
+        if (!engine_->try_take(detail::request_of(opcode, options), options.bytes, place)) {
+            return std::nullopt;
+        }
+        return detail::SendPermitAccess::make(engine_, place);
+    }
+
+    /// As hello tells it: how much room is kept for heartbeats. Nothing changes unless it is
+    /// positive.
+    void set_heartbeat_interval(std::chrono::nanoseconds interval) {
+        engine_->set_heartbeat_interval(interval);
+    }
+
+    /// RATE_LIMITED has come: `json` is its `d` or the whole payload, in the manner of
+    /// nlohmann::json. Discord has dropped that event. What would be refused again waits for
+    /// retry_after: whole member lists of the guild, or events of that opcode. The caller whose
+    /// acquire has long returned learns here which request to make again; acquired with the same
+    /// guild and nonce it goes ahead of all that came after it. Nothing, and counted in stats(),
+    /// when the json cannot be read. Never throws for what it contains.
+    template <class Json>
+    std::optional<RateLimited> on_rate_limited(const Json& json) {
+        std::optional<RateLimited> refused = RateLimited::parse(json);
+        engine_->on_rate_limited(refused);
+        return refused;
+    }
+
+    /// A new connection is open: nothing has been sent over it. Waiters keep their turns and go
+    /// over the new connection, at once unless held; what is known of member lists stays.
+    void reset() { engine_->reset(); }
+
+    /// The connection is lost: until release() only heartbeats, identify and resume go. For bots
+    /// that keep one limiter over reconnects: hold() on close, reset() on open, release() on READY
+    /// or RESUMED, because Discord closes with 4003 what is sent earlier.
+    void hold() { engine_->hold(true); }
+    void release() { engine_->hold(false); }
+
+    /// Ends all waiters with asio::error::operation_aborted. Returns how many.
+    std::size_t cancel_all() { return engine_->cancel_all(); }
+
+    /// Ends waiters and later calls with errc::closed.
+    void close() { engine_->close(); }
+
+    [[nodiscard]] SendStats stats() const { return engine_->stats(); }
+
+    [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
+
+private:
+    using Engine = detail::SendEngine<Clock, Mutex>;
+    std::shared_ptr<Engine> engine_;
+};
+
+using SendLimiter = BasicSendLimiter<std::chrono::steady_clock>;
+
+} // namespace sluice::gateway
+
+#endif

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// What can be set for a SendLimiter and for one acquire, each field with its default and its
+// reason.
+//
+//     SendLimiter sends{executor, {.member_lists = lists}};
+//     co_await sends.acquire(Opcode::request_guild_members, {.guild = id, .nonce = "a"});
+#ifndef SLUICE_GATEWAY_SEND_OPTIONS_HPP
+#define SLUICE_GATEWAY_SEND_OPTIONS_HPP
+
+#include <sluice/core/member_list_limit.hpp>
+#include <sluice/core/send_request.hpp>
+#include <sluice/core/send_schedule.hpp>
+#include <sluice/gateway/opcode.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <type_traits>
+
+namespace sluice::gateway {
+
+using core::MemberListLimit;
+using core::Nonce;
+
+/// Discord docs, "Gateway", Sending Events: a payload over 4096 bytes closes the connection with
+/// 4002.
+inline constexpr std::size_t max_payload_bytes = 4096;
+
+/// Of one limiter, thus of one connection at a time.
+struct SendLimiterOptions {
+    /// Shared by all connections of a bot; default: one of its own.
+    std::shared_ptr<MemberListLimit> member_lists = nullptr;
+
+    /// By how much the way to Discord may take longer for one event than for another: added to
+    /// every period. A second covers the loss of a packet that is repeated once (RFC 6298, 2.1: a
+    /// first timeout of one second) and costs 1.6 % of a rate that bots seldom use. A network that
+    /// stalls for longer may deliver two minutes' events within one.
+    std::chrono::nanoseconds margin = std::chrono::seconds(1);
+
+    /// Until hello tells it, see set_heartbeat_interval(). What gateways are seen to tell
+    /// (discord-api-docs#274, 2017-06).
+    std::chrono::nanoseconds heartbeat_interval = std::chrono::milliseconds(41'250);
+
+    /// Discord docs, "Gateway", Rate Limiting: 120 events in 60 s.
+    std::int64_t limit = 120;
+    std::chrono::nanoseconds period = std::chrono::seconds(60);
+
+    /// Discord docs until 2022-09: five presence updates in 20 s.
+    std::int64_t presence_limit = 5;
+    std::chrono::nanoseconds presence_period = std::chrono::seconds(20);
+
+    /// Events that may wait at once; more fail with errc::queue_full. Heartbeats always go.
+    std::optional<std::size_t> max_queued = std::nullopt;
+};
+
+/// Of one event.
+struct SendOptions {
+    /// Of request_guild_members: whose members. Without it only the 120 are kept.
+    std::uint64_t guild = 0;
+
+    /// Of request_guild_members, at most 32 bytes: by it a RATE_LIMITED finds its request.
+    Nonce nonce = {};
+
+    /// Size of the payload as it is sent. Over 4096 fails with errc::payload_too_large.
+    std::size_t bytes = 0;
+
+    /// Of request_guild_members: the whole list is wanted (`query` empty, `limit` 0), once in 30 s.
+    /// Set it to false for a prefix or user ids, which have no limit of their own.
+    bool whole_list = true;
+};
+static_assert(std::is_trivially_destructible_v<SendOptions>);
+
+namespace detail {
+
+[[nodiscard]] constexpr core::SendKind kind_of(Opcode opcode) noexcept {
+    switch (opcode) {
+    case Opcode::heartbeat:
+        return core::SendKind::heartbeat;
+    case Opcode::identify:
+    case Opcode::resume:
+        return core::SendKind::session;
+    case Opcode::presence_update:
+        return core::SendKind::presence;
+    case Opcode::request_guild_members:
+        return core::SendKind::members;
+    default:
+        return core::SendKind::plain;
+    }
+}
+
+[[nodiscard]] inline core::SendRequest request_of(Opcode opcode, const SendOptions& options) {
+    core::SendRequest request;
+    request.kind = kind_of(opcode);
+    request.opcode = static_cast<std::uint8_t>(opcode);
+    if (request.kind != core::SendKind::members) return request;
+    if (options.guild == 0) {
+        request.kind = core::SendKind::plain;
+        return request;
+    }
+    request.members = {options.guild, options.whole_list};
+    request.nonce = options.nonce;
+    return request;
+}
+
+[[nodiscard]] inline core::SendSettings settings_of(const SendLimiterOptions& options) {
+    const auto positive = [](core::Duration time) { return std::max(core::Duration(0), time); };
+    core::SendSettings settings;
+    settings.limit = std::max<std::int64_t>(1, options.limit);
+    settings.period = positive(options.period);
+    settings.margin = positive(options.margin);
+    if (options.heartbeat_interval > core::Duration(0)) {
+        settings.heartbeat_interval = options.heartbeat_interval;
+    }
+    settings.presence_limit = std::max<std::int64_t>(1, options.presence_limit);
+    settings.presence_period = positive(options.presence_period);
+    return settings;
+}
+
+} // namespace detail
+} // namespace sluice::gateway
+
+#endif
