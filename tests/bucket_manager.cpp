@@ -73,6 +73,21 @@ TEST_CASE("try_acquire takes a ticket that can be had now, and otherwise none") 
     CHECK_FALSE(bot.limiter.try_acquire(route));
 }
 
+TEST_CASE("a limiter of one thread needs no lock") {
+    asio::io_context io;
+    Clock clock;
+    sluice::BasicBucketManager<Clock, sluice::NullMutex> limiter(io, {}, clock);
+    std::vector<int> order;
+    for (int i = 0; i < 3; ++i)
+        limiter.async_acquire(create_message(1), [&order, i](error_code code, Ticket ticket) {
+            CHECK_FALSE(code);
+            order.push_back(i);
+            ticket.update(answer(1, 0, 5s));
+        });
+    clock.run(io);
+    CHECK(order == std::vector<int>{0, 1, 2});
+}
+
 TEST_CASE("try_acquire overtakes neither those who wait nor those granted who have not run") {
     VirtualBot bot;
     Queue queue(bot);

@@ -16,6 +16,7 @@
 #include <sluice/detail/acquire.hpp>
 #include <sluice/detail/engine.hpp>
 #include <sluice/error.hpp>
+#include <sluice/null_mutex.hpp>
 #include <sluice/options.hpp>
 #include <sluice/response.hpp>
 #include <sluice/route.hpp>

@@ -13,6 +13,8 @@
 
 #include <sluice/core/time.hpp>
 
+#include <boost/circular_buffer.hpp>
+
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
@@ -79,9 +81,9 @@ private:
     Duration longest_hold_{0};
     Time blocked_until_ = Time::min();
     std::int64_t held_ = 0;
-    std::deque<Time> releases_; // of answered requests, ascending
-    std::deque<Hold> holds_;    // of all requests not yet expired; kept only for longest_hold_
-    Slot first_hold_ = 1;       // the slot that holds_.front() stands for
+    boost::circular_buffer<Time> releases_{64}; // of answered requests, ascending
+    std::deque<Hold> holds_; // of all requests not yet expired; kept only for longest_hold_
+    Slot first_hold_ = 1;    // the slot that holds_.front() stands for
 };
 
 inline GlobalLimit::Slot GlobalLimit::take(Time now) {
@@ -102,7 +104,9 @@ inline void GlobalLimit::give_back(Slot slot, Time now, Duration credit) {
     if (!settle(slot)) return;
     const Time at = now + period_ - std::min(credit, period_);
     // Ascending by construction: a slot released later than it must be is merely late.
-    releases_.push_back(releases_.empty() ? at : std::max(at, releases_.back()));
+    const Time last = releases_.empty() ? at : std::max(at, releases_.back());
+    if (releases_.full()) releases_.set_capacity(2 * releases_.capacity());
+    releases_.push_back(last);
 }
 
 inline void GlobalLimit::expire(Time now) noexcept {

@@ -331,6 +331,7 @@ inline void Scheduler::block_lane(Lane& lane, Time until) {
 
 /// Whoever cannot wait that long hears of it now.
 inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
+    if (bounds_.empty() || bounds_.top_key() >= until) return; // nobody anywhere
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
         if (waiter.bound >= until) continue;
