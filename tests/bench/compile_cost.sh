@@ -1,0 +1,115 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# usage: sh tests/bench/compile_cost.sh
+#
+# What including the library adds to a translation unit that has Asio's coroutines already:
+# preprocessed lines (-E -P), and seconds of processor time at -O0 and -O2 (the fastest of several
+# runs). The libraries that it brings along are reported alone, and ours with them there already.
+# Writes JSON to the file named by SLUICE_BENCH_JSON. CXX chooses the compiler.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
+compiler=${CXX:-g++}
+runs=${SLUICE_BENCH_RUNS:-3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+asio='#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>'
+map='#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>'
+node_map='#include <boost/unordered/unordered_node_map.hpp>' # Boost 1.82
+json='#include <nlohmann/json.hpp>'
+ours='#include <sluice/sluice.hpp>'
+body='boost::asio::awaitable<void> nap() {
+    boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
+    co_await timer.async_wait(boost::asio::use_awaitable);
+}
+int main() {
+    boost::asio::io_context context;
+    boost::asio::co_spawn(context, nap(), boost::asio::detached);
+    context.run();
+}'
+use='boost::asio::awaitable<void> send(sluice::BucketManager& limiter) {
+    sluice::Ticket ticket =
+        co_await limiter.acquire(sluice::route<"POST /channels/{id}/messages">(1));
+    ticket.update(sluice::Response::parse(200, {{"X-RateLimit-Limit", "5"}}));
+}'
+
+# Processor time of this shell's children so far, in milliseconds: others may use the machine.
+spent() {
+    times >"$work/times" # not in a pipe: that would be another shell, without children
+    awk 'NR == 2 {
+        for (i = 1; i <= 2; ++i) { split($i, part, "m"); sum += part[1] * 60 + part[2] }
+        printf "%d", sum * 1000
+    }' "$work/times"
+}
+
+# measure <name> <text>: "<name> <lines> <milliseconds at -O0> <milliseconds at -O2>"
+measure() {
+    printf '%s\n' "$2" >"$work/unit.cpp"
+    printf '%s %s' "$1" "$($compiler -std=c++20 -I"$root/include" -E -P "$work/unit.cpp" | wc -l)"
+    for level in -O0 -O2; do
+        fastest=
+        i=0
+        while [ "$i" -lt "$runs" ]; do
+            took=$($compiler -std=c++20 -I"$root/include" "$level" -c "$work/unit.cpp" \
+                -o "$work/unit.o" && spent)
+            if [ -z "$fastest" ] || [ "$took" -lt "$fastest" ]; then fastest=$took; fi
+            i=$((i + 1))
+        done
+        printf ' %s' "$fastest"
+    done
+    echo
+}
+
+join() {
+    printf '%s\n' "$@"
+}
+
+{
+    measure asio "$(join "$asio" "$body")"
+    measure map "$(join "$asio" "$map" "$body")"
+    if printf '%s\n' "$node_map" | $compiler -std=c++20 -E -x c++ - >/dev/null 2>&1; then
+        measure node_map "$(join "$asio" "$node_map" "$body")"
+    fi
+    measure json "$(join "$asio" "$json" "$body")"
+    measure map_json "$(join "$asio" "$map" "$json" "$body")"
+    measure sluice "$(join "$asio" "$ours" "$body")"
+    measure sluice_map_json "$(join "$asio" "$map" "$json" "$ours" "$body")"
+    measure sluice_used "$(join "$asio" "$ours" "$body" "$use")"
+} >"$work/measured"
+
+awk -v json="${SLUICE_BENCH_JSON:-/dev/null}" '
+    { lines[$1] = $2; o0[$1] = $3; o2[$1] = $4 }
+    function row(name, with, without, lines_target, seconds_target) {
+        if (!(with in lines)) return
+        l = lines[with] - lines[without]
+        a = (o0[with] - o0[without]) / 1000; b = (o2[with] - o2[without]) / 1000
+        beside = ""
+        if (lines_target) {
+            beside = sprintf("<= %d lines%s, <= %.1f s at -O0%s", lines_target,
+                (l > lines_target) ? " MISSED" : "", seconds_target,
+                (a > seconds_target) ? " MISSED" : "")
+        }
+        printf "  %-54s %8d %8.2f %8.2f  %s\n", name, l, a, b, beside
+        printf "%s\n  {\"name\": \"%s\", \"lines\": %d, \"seconds_O0\": %.3f, \"seconds_O2\": %.3f}", \
+            (rows++ ? "," : "["), name, l, a, b >json
+    }
+    END {
+        printf "%-56s %8s %8s %8s  %s\n", "compile cost", "lines", "-O0 s", "-O2 s", "target"
+        row("Asio with coroutines and a timer: the unit itself", "asio", "none")
+        row("added by boost unordered_flat_map and _set", "map", "asio")
+        row("added by boost unordered_node_map", "node_map", "asio")
+        row("added by nlohmann/json.hpp", "json", "asio")
+        row("added by sluice.hpp, all that it brings included", "sluice", "asio")
+        row("added by sluice.hpp beyond the map", "sluice", "map")
+        row("added by sluice.hpp beyond json.hpp and the map", "sluice_map_json", "map_json", 12000, 0.8)
+        row("added by one acquire and update in that unit", "sluice_used", "sluice")
+        print "\n]" >json
+    }' "$work/measured"

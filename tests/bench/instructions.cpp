@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+//
+// Fixed amounts of work for callgrind: instructions.sh runs this under valgrind and reads what each
+// measured_...() function cost. Time is counted, not measured, so that the counts repeat exactly;
+// a look at the real clock comes on top, twice per cycle (about 20 ns each).
+//
+//     instructions            runs everything once and prints "<function> <operations>" per line
+//     instructions <name>     only that, for a profile of its own
+#include <sluice/sluice.hpp>
+
+#include "support/workload.hpp"
+#include "support/yardsticks.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string_view>
+
+namespace {
+
+namespace asio = boost::asio;
+
+constexpr std::size_t buckets = 10'000;
+constexpr std::size_t operations = 30'000;
+
+/// What has been computed for nothing must not be optimised away.
+void consume(std::int64_t value) {
+    asm volatile("" : : "r"(value) : "memory");
+}
+
+void require(bool condition) {
+    if (condition) return;
+    std::fputs("instructions: a limit was in the way\n", stderr);
+    std::exit(1);
+}
+
+/// A limiter whose buckets all exist and have answers.
+template <class Mutex>
+struct Bench {
+    using Manager = sluice::BasicBucketManager<bench::StepClock, Mutex>;
+
+    asio::io_context context{1};
+    Manager limiter{context, bench::open_options(buckets)};
+    bench::LockedCounters counters;
+    bench::Reply reply = bench::full_reply();
+    sluice::Response answer = sluice::response_from(reply);
+
+    Bench() {
+        counters.reserve(buckets);
+        for (std::size_t i = 0; i < buckets; ++i) {
+            const std::uint64_t channel = bench::channel(i);
+            auto ticket = limiter.try_acquire(bench::create_message(channel));
+            require(ticket.has_value());
+            ticket->update(answer);
+            counters.acquire(channel);
+        }
+    }
+
+    void try_acquire(std::size_t count) {
+        bench::Wander channels(buckets);
+        for (std::size_t i = 0; i < count; ++i) {
+            auto ticket = limiter.try_acquire(bench::create_message(channels.next()));
+            require(ticket.has_value());
+            ticket->update(answer);
+        }
+    }
+
+    void try_acquire_and_parse(std::size_t count) {
+        bench::Wander channels(buckets);
+        for (std::size_t i = 0; i < count; ++i) {
+            auto ticket = limiter.try_acquire(bench::create_message(channels.next()));
+            require(ticket.has_value());
+            ticket->update(sluice::response_from(reply));
+        }
+    }
+
+    asio::awaitable<void> acquire(std::size_t count) {
+        bench::Wander channels(buckets);
+        for (std::size_t i = 0; i < count; ++i) {
+            const sluice::Route route = bench::create_message(channels.next());
+            sluice::Ticket ticket = co_await limiter.acquire(route);
+            ticket.update(answer);
+        }
+    }
+
+    asio::awaitable<void> async_acquire(std::size_t count) {
+        bench::Wander channels(buckets);
+        for (std::size_t i = 0; i < count; ++i) {
+            const sluice::Route route = bench::create_message(channels.next());
+            sluice::Ticket ticket = co_await limiter.async_acquire(route, asio::deferred);
+            ticket.update(answer);
+        }
+    }
+
+    asio::awaitable<void> ready_awaitable(std::size_t count) {
+        bench::Wander channels(buckets);
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::uint64_t channel = channels.next();
+            consume(co_await counters.async_acquire(channel));
+            consume(counters.update(channel));
+        }
+    }
+
+    void run(asio::awaitable<void> work) {
+        asio::co_spawn(context, std::move(work), asio::detached);
+        context.restart();
+        context.run();
+    }
+};
+
+using Locked = Bench<std::mutex>;
+using Unlocked = Bench<sluice::NullMutex>;
+
+std::optional<Locked> locked;
+std::optional<Unlocked> unlocked;
+
+} // namespace
+
+// C names, so that instructions.sh finds them in the profile whatever the compiler.
+extern "C" {
+
+#define SLUICE_MEASURED [[gnu::noinline]] void
+
+SLUICE_MEASURED measured_try_acquire() {
+    locked->try_acquire(operations);
+}
+SLUICE_MEASURED measured_try_acquire_unlocked() {
+    unlocked->try_acquire(operations);
+}
+SLUICE_MEASURED measured_try_acquire_and_parse() {
+    locked->try_acquire_and_parse(operations);
+}
+SLUICE_MEASURED measured_acquire() {
+    locked->run(locked->acquire(operations));
+}
+SLUICE_MEASURED measured_acquire_unlocked() {
+    unlocked->run(unlocked->acquire(operations));
+}
+SLUICE_MEASURED measured_async_acquire() {
+    locked->run(locked->async_acquire(operations));
+}
+
+SLUICE_MEASURED measured_parse() {
+    for (std::size_t i = 0; i < operations; ++i) {
+        consume(sluice::response_from(locked->reply).remaining.value_or(0));
+    }
+}
+
+SLUICE_MEASURED measured_route() {
+    bench::Wander channels(buckets);
+    for (std::size_t i = 0; i < operations; ++i) {
+        const sluice::Route route = bench::create_message(channels.next());
+        consume(static_cast<std::int64_t>(std::hash<sluice::Route>()(route)));
+    }
+}
+
+SLUICE_MEASURED measured_ready_awaitable() {
+    locked->run(locked->ready_awaitable(operations));
+}
+
+SLUICE_MEASURED measured_locked_map() {
+    bench::Wander channels(buckets);
+    for (std::size_t i = 0; i < operations; ++i) {
+        const std::uint64_t channel = channels.next();
+        consume(locked->counters.acquire(channel));
+        consume(locked->counters.update(channel));
+    }
+}
+
+#undef SLUICE_MEASURED
+}
+
+namespace {
+
+struct Measured {
+    std::string_view name;
+    void (*run)();
+};
+
+constexpr std::array<Measured, 10> all{{
+    {"try_acquire", measured_try_acquire},
+    {"try_acquire_unlocked", measured_try_acquire_unlocked},
+    {"try_acquire_and_parse", measured_try_acquire_and_parse},
+    {"acquire", measured_acquire},
+    {"acquire_unlocked", measured_acquire_unlocked},
+    {"async_acquire", measured_async_acquire},
+    {"parse", measured_parse},
+    {"route", measured_route},
+    {"ready_awaitable", measured_ready_awaitable},
+    {"locked_map", measured_locked_map},
+}};
+
+} // namespace
+
+int main(int count, char** arguments) {
+    const std::string_view wanted = count > 1 ? arguments[1] : "";
+    bench::leave_single_threaded_mode();
+    locked.emplace();
+    unlocked.emplace();
+    for (const Measured& each : all) {
+        if (!wanted.empty() && each.name != wanted) continue;
+        each.run();
+        std::printf("%s %zu\n", each.name.data(), operations);
+    }
+    unlocked.reset();
+    locked.reset();
+    return 0;
+}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# usage: sh tests/bench/run.sh [instructions|cycle|wake|memory|threads|compile_cost|makespan ...]
+#
+# Builds and runs the benchmarks named, or all but makespan, which measures real time for minutes.
+# Prints their tables, with the target beside each figure that has one, and writes what they found
+# as JSON to build/bench/results/<name>.json. Fails only when an instruction count has grown.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+root=$(CDPATH='' cd -- "$here/../.." && pwd)
+build=$root/build/bench
+results=$build/results
+[ $# -gt 0 ] || set -- instructions cycle wake memory threads compile_cost
+
+programs=
+for name in "$@"; do
+    [ "$name" = compile_cost ] || programs="$programs $name"
+done
+mkdir -p "$results"
+# shellcheck disable=SC2086 # a list of words
+[ -z "$programs" ] || sh "$here/build.sh" "$build" $programs >"$results/build.log" ||
+    { cat "$results/build.log" >&2; exit 1; }
+
+status=0
+for name in "$@"; do
+    echo
+    SLUICE_BENCH_JSON=$results/$name.json
+    export SLUICE_BENCH_JSON
+    case $name in
+    instructions) sh "$here/instructions.sh" "$build/tests/instructions" || status=1 ;;
+    compile_cost) sh "$here/compile_cost.sh" || status=1 ;;
+    *) "$build/tests/$name" || status=1 ;;
+    esac
+done
+echo
+echo "written to $results"
+exit $status
