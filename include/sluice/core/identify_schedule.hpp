@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: MIT
+//
+// Decides which shard may identify, and when. Pure arithmetic: no clock, no timer, no lock.
+//
+// Discord docs, "Gateway", Sharding: the key of a shard is shard_id mod max_concurrency, and each
+// key may identify once in 5 s. One more is answered with Invalid Session, and is spent all the
+// same (discord-api-docs#1328, 2020-01). What counts is when an identify *arrives*:
+//
+//     sent at s, arrived by s + d; the next is sent at x and arrives at x + d' at the earliest
+//
+// so x = s + 5 s + margin is safe while delays differ by no more than the margin. An answer to the
+// identify, READY or Invalid Session, received at r, proves that it arrived by r: then r + 5 s is
+// safe whatever the delays, and the earlier of the two is taken. Between grant and sent() nothing
+// is known, so the key stays closed: one permit of a key is out at a time.
+//
+// Order: within a key as they came. Among keys that are open at one moment, the lower batch
+// (shard_id / max_concurrency) first, which decides who goes when few identifies are left. A key
+// never waits for another, and a shard that arrives late does not push in front of its key, or a
+// low one that fails again and again would keep all those above it from starting.
+#ifndef SLUICE_CORE_IDENTIFY_SCHEDULE_HPP
+#define SLUICE_CORE_IDENTIFY_SCHEDULE_HPP
+
+#include <sluice/core/identify_day.hpp>
+#include <sluice/core/time.hpp>
+
+#include <boost/intrusive/list.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace sluice::core {
+
+struct IdentifySettings {
+    Duration interval = std::chrono::seconds(5);
+    Duration margin = std::chrono::milliseconds(500);
+    Duration day = std::chrono::hours(24);
+    std::int64_t reserve = 0; // left to requests that say use_reserve
+};
+
+/// A session_start_limit. `max_concurrency` is at least 1.
+struct IdentifyLimit {
+    std::int64_t total = 0;
+    std::int64_t remaining = 0;
+    Duration reset_after{0};
+    std::uint64_t max_concurrency = 1;
+};
+
+/// What a permit holds: first its key, until it is sent; then the hope for an answer.
+struct IdentifyPlace {
+    std::uint64_t shard = 0;
+    std::uint64_t turn = 0; // once sent: its number, if it alone decides when its key opens
+    bool taken = false;     // granted and neither sent nor given back
+};
+
+enum class IdentifyState : std::uint8_t { idle, queued, granted, refused };
+
+enum class IdentifyRefused : std::uint8_t { ended, wait_too_long, sessions_exhausted };
+
+/// One shard that waits.
+struct IdentifyWaiter : boost::intrusive::list_base_hook<> {
+    IdentifyPlace place;
+    std::uint64_t arrival = 0;
+    Time bound = never; // it does not wait past this
+    IdentifyState state = IdentifyState::idle;
+    IdentifyRefused why = IdentifyRefused::ended; // only if refused
+    bool use_reserve = false;
+};
+
+using IdentifyWaiterList = boost::intrusive::list<IdentifyWaiter>;
+
+struct IdentifyCounters {
+    std::uint64_t granted = 0;
+    std::uint64_t sent = 0;
+    std::uint64_t cancelled = 0; // permits given back
+    std::uint64_t answered = 0;
+    std::uint64_t withdrawn = 0; // waiters that left without a permit
+};
+
+/// Not thread-safe. `now` never goes back. Finished waiters, granted or refused, are collected in
+/// the order in which they finished until take_finished().
+class IdentifySchedule {
+public:
+    IdentifySchedule(const IdentifySettings& settings, const IdentifyLimit& limit, Time now)
+        : settings_(settings),
+          day_(settings.day, settings.margin, settings.interval + settings.margin),
+          max_concurrency_(limit.max_concurrency) {
+        day_.tell(limit.total, limit.remaining, limit.reset_after, now);
+    }
+    IdentifySchedule(const IdentifySchedule&) = delete;
+    IdentifySchedule& operator=(const IdentifySchedule&) = delete;
+
+    /// A new session_start_limit. Waiters keep their order; permits that are out stay valid.
+    void update(const IdentifyLimit& limit, Time now);
+
+    /// A permit at once, or nothing. Overtakes nobody.
+    [[nodiscard]] bool try_admit(std::uint64_t shard, bool use_reserve, Time now,
+                                 IdentifyPlace& place);
+    /// Before this a shard that came now would get no permit; never: an update has to come first.
+    [[nodiscard]] Time earliest(std::uint64_t shard, bool use_reserve, Time now);
+    /// Why the waiter should not even be queued, for the sake of its `bound`.
+    [[nodiscard]] std::optional<IdentifyRefused> hopeless(const IdentifyWaiter& waiter, Time now);
+    void enqueue(IdentifyWaiter& waiter, Time now);
+    /// A queued waiter leaves, for no result.
+    void withdraw(IdentifyWaiter& waiter, Time now);
+
+    /// The write of the identify has finished.
+    void sent(IdentifyPlace& place, Time now);
+    /// Discord has answered the identify. Sent by then, if nothing said so before.
+    void answered(IdentifyPlace& place, Time now);
+    /// The identify will not be sent: everything comes back.
+    void cancel(IdentifyPlace& place, Time now);
+
+    /// Grants what may go now, refuses whose bound has passed.
+    void advance(Time now);
+    /// When advance() is worth calling next; strictly after the last `now`.
+    [[nodiscard]] Time next_wake() const;
+
+    [[nodiscard]] IdentifyWaiterList take_finished() {
+        IdentifyWaiterList taken;
+        taken.swap(finished_);
+        return taken;
+    }
+    [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
+    /// Refuses all that wait. Returns how many.
+    std::size_t end_all();
+
+    template <class Visitor>
+    void each_waiter(Visitor visit) {
+        for (auto& [id, key] : keys_) {
+            for (IdentifyWaiterList* list : {&key.waiting, &key.reserve_waiting}) {
+                for (IdentifyWaiter& waiter : *list)
+                    visit(waiter);
+            }
+        }
+    }
+
+    /// Identifies of the day that may still be permitted, the reserve among them.
+    [[nodiscard]] std::int64_t remaining() const noexcept {
+        return std::max<std::int64_t>(0, left());
+    }
+    [[nodiscard]] std::int64_t total() const noexcept { return day_.total(); }
+    /// When more come back, if no update tells it before; never: all are there.
+    [[nodiscard]] Time reset_at() const { return day_.changes(); }
+    [[nodiscard]] std::uint64_t max_concurrency() const noexcept { return max_concurrency_; }
+    [[nodiscard]] std::size_t queued() const noexcept { return queued_ + reserve_queued_; }
+    [[nodiscard]] std::size_t permits_out() const noexcept { return out_.size(); }
+    [[nodiscard]] const IdentifyCounters& counters() const noexcept { return counters_; }
+
+private:
+    struct Key {
+        IdentifyWaiterList waiting;         // in order of arrival
+        IdentifyWaiterList reserve_waiting; // likewise, of those that may use the reserve
+        Time ready;                         // when the next may go, as far as is known
+        std::uint64_t decided_by = 0; // the identify that made it `ready`; 0: several, or none
+        std::size_t out = 0;          // permits out; more than one only after an update
+
+        [[nodiscard]] bool empty() const { return waiting.empty() && reserve_waiting.empty(); }
+        [[nodiscard]] IdentifyWaiterList& list_of(const IdentifyWaiter& waiter) {
+            return waiter.use_reserve ? reserve_waiting : waiting;
+        }
+    };
+    using KeyMap = std::map<std::uint64_t, Key>;
+
+    [[nodiscard]] std::int64_t left() const noexcept {
+        return day_.left() - static_cast<std::int64_t>(out_.size());
+    }
+    [[nodiscard]] bool day_allows(bool use_reserve) const noexcept {
+        return left() > (use_reserve ? 0 : settings_.reserve);
+    }
+    [[nodiscard]] Duration spacing() const { return settings_.interval + settings_.margin; }
+    [[nodiscard]] KeyMap::value_type& key_of(std::uint64_t shard) {
+        const auto [at, is_new] = keys_.try_emplace(shard % max_concurrency_);
+        if (is_new) at->second.ready = all_ready_;
+        return *at;
+    }
+    /// Around every change of a key: `due_` follows it.
+    void untrack(const KeyMap::value_type& key) { due_.erase({key.second.ready, key.first}); }
+    void track(const KeyMap::value_type& key) {
+        if (key.second.out == 0 && !key.second.empty()) due_.emplace(key.second.ready, key.first);
+    }
+    [[nodiscard]] IdentifyWaiter* first_of(Key& key) const;
+    [[nodiscard]] Time turn_of(std::uint64_t shard, Time now);
+    void take(std::uint64_t shard, IdentifyPlace& place);
+    void unlink(IdentifyWaiter& waiter);
+    void finish(IdentifyWaiter& waiter, IdentifyState state);
+    void refuse_late(Time now);
+    Key& free_key(const IdentifyPlace& place, Time ready);
+    void map_keys_anew(std::uint64_t max_concurrency);
+
+    IdentifySettings settings_;
+    IdentifyDay day_;
+    std::uint64_t max_concurrency_;
+    KeyMap keys_;
+    std::set<std::pair<Time, std::uint64_t>> due_;       // keys with waiters and no permit out
+    std::set<std::pair<Time, IdentifyWaiter*>> bounded_; // waiters with a bound
+    std::multiset<std::uint64_t> out_;                   // shards of the permits that are out
+    std::vector<IdentifyWaiter*> candidates_;            // kept for its memory
+    IdentifyWaiterList finished_;
+    IdentifyCounters counters_;
+    Time all_ready_ = Time::min(); // no key is ready before this
+    std::uint64_t turns_ = 0;
+    std::uint64_t arrivals_ = 0;
+    std::size_t queued_ = 0;
+    std::size_t reserve_queued_ = 0;
+};
+
+/// Who goes next, if the day allows it.
+inline IdentifyWaiter* IdentifySchedule::first_of(Key& key) const {
+    IdentifyWaiter* first = nullptr;
+    if (!key.waiting.empty() && day_allows(false)) first = &key.waiting.front();
+    if (!key.reserve_waiting.empty() && day_allows(true)) {
+        IdentifyWaiter& other = key.reserve_waiting.front();
+        if (first == nullptr || other.arrival < first->arrival) first = &other;
+    }
+    return first;
+}
+
+inline void IdentifySchedule::take(std::uint64_t shard, IdentifyPlace& place) {
+    auto& key = key_of(shard);
+    untrack(key);
+    ++key.second.out;
+    out_.insert(shard);
+    place = {shard, 0, true};
+    ++counters_.granted;
+}
+
+inline void IdentifySchedule::unlink(IdentifyWaiter& waiter) {
+    auto& key = key_of(waiter.place.shard);
+    untrack(key);
+    auto& list = key.second.list_of(waiter);
+    list.erase(list.iterator_to(waiter));
+    track(key);
+    --(waiter.use_reserve ? reserve_queued_ : queued_);
+    if (waiter.bound != never) bounded_.erase({waiter.bound, &waiter});
+}
+
+inline void IdentifySchedule::finish(IdentifyWaiter& waiter, IdentifyState state) {
+    unlink(waiter);
+    waiter.state = state;
+    if (state == IdentifyState::granted) {
+        take(waiter.place.shard, waiter.place);
+    } else {
+        ++counters_.withdrawn;
+    }
+    finished_.push_back(waiter);
+}
+
+inline bool IdentifySchedule::try_admit(std::uint64_t shard, bool use_reserve, Time now,
+                                        IdentifyPlace& place) {
+    advance(now);
+    // Whoever waits in this key and may go has just gone, and then a permit is out.
+    const Key& key = key_of(shard).second;
+    if (key.out != 0 || key.ready > now || !day_allows(use_reserve)) return false;
+    take(shard, place);
+    return true;
+}
+
+/// When the shard could get its turn, behind all that wait in its key.
+inline Time IdentifySchedule::turn_of(std::uint64_t shard, Time now) {
+    const Key& key = key_of(shard).second;
+    // A permit that is out may be sent now at the earliest, or be cancelled: that cannot be known.
+    const Time ready = key.out == 0 ? std::max(now, key.ready) : now;
+    const auto ahead = static_cast<Duration::rep>(key.waiting.size() + key.reserve_waiting.size());
+    // Each of those ahead takes at least the interval: an answer may make the margin unnecessary.
+    return ready + ahead * settings_.interval;
+}
+
+inline Time IdentifySchedule::earliest(std::uint64_t shard, bool use_reserve, Time now) {
+    advance(now);
+    const Time turn = turn_of(shard, now);
+    return day_allows(use_reserve) ? turn : std::max(turn, day_.changes());
+}
+
+inline std::optional<IdentifyRefused> IdentifySchedule::hopeless(const IdentifyWaiter& waiter,
+                                                                 Time now) {
+    if (waiter.bound == never) return std::nullopt;
+    advance(now);
+    if (!day_allows(waiter.use_reserve) && day_.changes() > waiter.bound) {
+        return IdentifyRefused::sessions_exhausted;
+    }
+    if (turn_of(waiter.place.shard, now) > waiter.bound) return IdentifyRefused::wait_too_long;
+    return std::nullopt;
+}
+
+inline void IdentifySchedule::enqueue(IdentifyWaiter& waiter, Time now) {
+    auto& key = key_of(waiter.place.shard);
+    untrack(key);
+    waiter.arrival = ++arrivals_;
+    waiter.state = IdentifyState::queued;
+    key.second.list_of(waiter).push_back(waiter);
+    track(key);
+    ++(waiter.use_reserve ? reserve_queued_ : queued_);
+    if (waiter.bound != never) bounded_.emplace(waiter.bound, &waiter);
+    advance(now);
+}
+
+inline void IdentifySchedule::withdraw(IdentifyWaiter& waiter, Time now) {
+    unlink(waiter);
+    waiter.state = IdentifyState::idle;
+    ++counters_.withdrawn;
+    advance(now);
+}
+
+inline void IdentifySchedule::advance(Time now) {
+    day_.advance(now);
+    if (!due_.empty() && due_.begin()->first <= now &&
+        (day_allows(false) || (reserve_queued_ != 0 && day_allows(true)))) {
+        candidates_.clear();
+        for (auto at = due_.begin(); at != due_.end() && at->first <= now; ++at) {
+            IdentifyWaiter* first = first_of(keys_.find(at->second)->second);
+            if (first != nullptr) candidates_.push_back(first);
+        }
+        const auto turn = [this](const IdentifyWaiter* waiter) {
+            return std::tuple(waiter->place.shard / max_concurrency_, waiter->arrival);
+        };
+        std::sort(candidates_.begin(), candidates_.end(),
+                  [&](const auto* a, const auto* b) { return turn(a) < turn(b); });
+        for (IdentifyWaiter* candidate : candidates_) {
+            // With each grant the day has one less: this one may have to leave its turn.
+            IdentifyWaiter* first = first_of(key_of(candidate->place.shard).second);
+            if (first != nullptr) finish(*first, IdentifyState::granted);
+        }
+    }
+    refuse_late(now);
+}
+
+inline void IdentifySchedule::refuse_late(Time now) {
+    while (!bounded_.empty() && bounded_.begin()->first <= now) {
+        IdentifyWaiter& waiter = *bounded_.begin()->second;
+        waiter.why = day_allows(waiter.use_reserve) ? IdentifyRefused::wait_too_long
+                                                    : IdentifyRefused::sessions_exhausted;
+        finish(waiter, IdentifyState::refused);
+    }
+}
+
+inline Time IdentifySchedule::next_wake() const {
+    Time wake = bounded_.empty() ? never : bounded_.begin()->first;
+    if (due_.empty()) return wake;
+    const Time opens = day_.changes();
+    if (reserve_queued_ == 0 || !day_allows(true)) {
+        const Time ready = due_.begin()->first;
+        return std::min(wake, day_allows(false) ? ready : std::max(ready, opens));
+    }
+    for (const auto& [ready, id] : due_) {
+        if (ready >= wake) break;
+        const bool allowed = day_allows(!keys_.find(id)->second.reserve_waiting.empty());
+        wake = std::min(wake, allowed ? ready : std::max(ready, opens));
+    }
+    return wake;
+}
+
+/// A permit of the key is out no more.
+inline IdentifySchedule::Key& IdentifySchedule::free_key(const IdentifyPlace& place, Time ready) {
+    auto& key = key_of(place.shard);
+    untrack(key);
+    --key.second.out;
+    key.second.ready = std::max(key.second.ready, ready);
+    track(key);
+    out_.erase(out_.find(place.shard));
+    return key.second;
+}
+
+inline void IdentifySchedule::sent(IdentifyPlace& place, Time now) {
+    if (!place.taken) return;
+    place.taken = false;
+    const Time opened = key_of(place.shard).second.ready;
+    Key& key = free_key(place, now + spacing());
+    // After an update one key may have several permits; an answer to one says nothing of the
+    // others.
+    key.decided_by = key.out == 0 && opened <= now ? ++turns_ : 0;
+    place.turn = key.decided_by;
+    day_.sent(now);
+    ++counters_.sent;
+    advance(now);
+}
+
+inline void IdentifySchedule::answered(IdentifyPlace& place, Time now) {
+    sent(place, now);
+    auto& key = key_of(place.shard);
+    if (place.turn != 0 && place.turn == key.second.decided_by) {
+        untrack(key);
+        key.second.ready = std::min(key.second.ready, now + settings_.interval);
+        track(key);
+        ++counters_.answered;
+    }
+    place.turn = 0;
+    advance(now);
+}
+
+inline void IdentifySchedule::cancel(IdentifyPlace& place, Time now) {
+    if (!place.taken) return;
+    place.taken = false;
+    free_key(place, Time::min());
+    ++counters_.cancelled;
+    advance(now);
+}
+
+inline void IdentifySchedule::update(const IdentifyLimit& limit, Time now) {
+    advance(now);
+    day_.tell(limit.total, limit.remaining, limit.reset_after, now);
+    if (limit.max_concurrency != max_concurrency_) map_keys_anew(limit.max_concurrency);
+    advance(now);
+}
+
+/// How Discord counts identifies that came shortly before the change is not documented: all keys
+/// wait until the last of those can do no harm.
+inline void IdentifySchedule::map_keys_anew(std::uint64_t max_concurrency) {
+    std::vector<IdentifyWaiter*> waiters;
+    each_waiter([&](IdentifyWaiter& waiter) { waiters.push_back(&waiter); });
+    std::sort(waiters.begin(), waiters.end(),
+              [](const auto* a, const auto* b) { return a->arrival < b->arrival; });
+    for (auto& [id, key] : keys_) {
+        all_ready_ = std::max(all_ready_, key.ready);
+        key.waiting.clear();
+        key.reserve_waiting.clear();
+    }
+    keys_.clear();
+    due_.clear();
+    max_concurrency_ = max_concurrency;
+    for (const std::uint64_t shard : out_)
+        ++key_of(shard).second.out;
+    for (IdentifyWaiter* waiter : waiters) {
+        auto& key = key_of(waiter->place.shard);
+        key.second.list_of(*waiter).push_back(*waiter);
+        track(key);
+    }
+}
+
+inline std::size_t IdentifySchedule::end_all() {
+    std::vector<IdentifyWaiter*> waiters;
+    each_waiter([&](IdentifyWaiter& waiter) { waiters.push_back(&waiter); });
+    std::sort(waiters.begin(), waiters.end(),
+              [](const auto* a, const auto* b) { return a->arrival < b->arrival; });
+    for (IdentifyWaiter* waiter : waiters) {
+        waiter->why = IdentifyRefused::ended;
+        finish(*waiter, IdentifyState::refused);
+    }
+    return waiters.size();
+}
+
+} // namespace sluice::core
+
+#endif
