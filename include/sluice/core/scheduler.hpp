@@ -274,5 +274,6 @@ private:
 
 #include <sluice/core/detail/scheduler_admission.hpp>
 #include <sluice/core/detail/scheduler_answers.hpp>
+#include <sluice/core/detail/scheduler_refusals.hpp>
 
 #endif

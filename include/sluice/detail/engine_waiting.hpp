@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+//
+// Engine, the part that waits: queueing, the alarm, and how waiters end. Included by engine.hpp
+// only.
+#ifndef SLUICE_DETAIL_ENGINE_WAITING_HPP
+#define SLUICE_DETAIL_ENGINE_WAITING_HPP
+
+#include <sluice/core/scheduler.hpp>
+#include <sluice/core/time.hpp>
+#include <sluice/detail/engine.hpp>
+#include <sluice/detail/wait_operation.hpp>
+#include <sluice/error.hpp>
+
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution_context.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace sluice::detail {
+
+template <class Clock, class Mutex>
+errc Engine<Clock, Mutex>::code_of(core::Refused why) noexcept {
+    switch (why) {
+    case core::Refused::unauthorized:
+        return errc::unauthorized;
+    case core::Refused::unknown_webhook:
+        return errc::unknown_webhook;
+    case core::Refused::too_many_invalid:
+        return errc::too_many_invalid_requests;
+    case core::Refused::ended:
+        return errc::closed;
+    case core::Refused::wait_too_long:
+    case core::Refused::too_few_left:
+        break;
+    }
+    return errc::wait_too_long;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::claim(WaitOperation& operation, boost::system::error_code code) {
+    operation.code = code;
+    operation.claimed = true;
+    outbox_.push_back(operation);
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& request) {
+    const Session session(*this);
+    const core::Time now = session.now();
+    if (operation.aborted) return claim(operation, boost::asio::error::operation_aborted);
+    if (closed_) return claim(operation, errc::closed);
+    if (core::Lane* lane = operation.place.lane) {
+        if (const auto why = scheduler_.barred(*lane, now)) {
+            return claim_barred(operation, *lane, *why, now);
+        }
+        return enqueue(operation, *lane, options_.max_wait, now);
+    }
+    if (!request.route.valid()) return claim(operation, errc::invalid_route);
+    core::Lane& lane = lane_of(request.route, now);
+    const auto why = scheduler_.barred(lane, now);
+    const std::int64_t min_remaining = request.options.min_remaining;
+    const bool full = scheduler_.queued() >= options_.max_queued.value_or(SIZE_MAX) ||
+                      lane.bucket->queued > request.options.max_ahead.value_or(UINT64_MAX);
+    if (why) {
+        claim_barred(operation, lane, *why, now);
+    } else if (full && !scheduler_.admits(lane, now, min_remaining)) {
+        claim(operation, errc::queue_full);
+    } else {
+        operation.min_remaining = min_remaining;
+        const auto& own = request.options.max_wait;
+        return enqueue(operation, lane, own ? own : options_.max_wait, now);
+    }
+    scheduler_.leave(lane, now);
+}
+
+/// No request of this lane may go: says so at once, and until when if that is known.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::claim_barred(WaitOperation& operation, core::Lane& lane,
+                                        core::Refused why, core::Time now) {
+    std::optional<std::chrono::nanoseconds> wait;
+    if (why == core::Refused::too_many_invalid) wait = scheduler_.gate().stopped_until(now) - now;
+    operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, wait));
+    claim(operation, code_of(why));
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
+                                   std::optional<std::chrono::nanoseconds> max_wait,
+                                   core::Time now) {
+    if (max_wait) {
+        const std::uint64_t arrival =
+            operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
+        const core::Time at =
+            scheduler_.predict(lane, now, arrival).value_or(scheduler_.opens(lane, now));
+        if (at - now > *max_wait) {
+            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, at - now));
+            scheduler_.leave(lane, now);
+            return claim(operation, errc::wait_too_long);
+        }
+        if (*max_wait < core::never - now) operation.bound = now + *max_wait;
+    }
+    scheduler_.enqueue(operation, lane, now);
+}
+
+/// What the scheduler has granted or refused goes to the outbox.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
+    core::WaiterList finished = scheduler_.take_finished();
+    while (!finished.empty()) {
+        auto& operation = static_cast<WaitOperation&>(finished.front());
+        finished.pop_front();
+        boost::system::error_code code;
+        if (operation.state == core::WaiterState::refused) {
+            const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
+            operation.refusal = std::make_unique<Refusal>(refusal_of(
+                *operation.place.lane, now, at ? std::optional(*at - now) : std::nullopt));
+            code = code_of(operation.why);
+        }
+        claim(operation, code);
+    }
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::abort(WaitOperation& operation) {
+    const Session session(*this);
+    operation.aborted = true;
+    if (operation.claimed || operation.state != core::WaiterState::queued) return;
+    scheduler_.withdraw(operation, session.now());
+    claim(operation, boost::asio::error::operation_aborted);
+}
+
+template <class Clock, class Mutex>
+bool Engine<Clock, Mutex>::deliver(WaitOperation& operation) {
+    const Session session(*this);
+    if (operation.state != core::WaiterState::granted) return true;
+    scheduler_.delivered(*operation.place.lane);
+    if (!operation.aborted) return true;
+    scheduler_.cancel(operation.place, session.now());
+    return false;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::arm(core::Time now) {
+    const core::Time wake = scheduler_.next_wake();
+    if (wake == core::never) {
+        if (armed_ != core::never) alarm_.clear();
+        armed_ = core::never;
+        return;
+    }
+    if (armed_ <= wake && armed_ > now) return; // early is fine: it looks again and goes on
+    armed_ = wake;
+    // Rounded up: an alarm on a coarser clock must not ring before the moment it stands for.
+    alarm_.set(typename Clock::time_point(
+                   std::chrono::ceil<typename Clock::duration>(wake.time_since_epoch())),
+               [weak = this->weak_from_this()] {
+                   if (const auto engine = weak.lock()) engine->ring();
+               });
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::ring() {
+    const Session session(*this);
+    armed_ = core::never;
+    scheduler_.advance(session.now());
+}
+
+template <class Clock, class Mutex>
+Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane, core::Time now,
+                                         std::optional<std::chrono::nanoseconds> wait) const {
+    core::Bucket& bucket = *lane.bucket;
+    const auto next = bucket.window.predict(now, bucket.out(now), 0, core::Duration(0));
+    const bool has_room = next && *next <= now && lane.blocked_until <= now;
+    Refusal refusal;
+    refusal.retry_after = wait;
+    // A bucket that has room, all the same, waits for the global limit.
+    refusal.scope = has_room && !lane.traits.exempt ? Scope::global : Scope::user;
+    refusal.bucket = BucketHash::parse(scheduler_.registry().hash_of(*lane.bucket));
+    return refusal;
+}
+
+/// Ends all waiters; what was granted before stays granted.
+template <class Clock, class Mutex>
+std::size_t Engine<Clock, Mutex>::end_waiters(boost::system::error_code code, core::Time now) {
+    sort_out_finished(now);
+    const std::size_t ended = scheduler_.refuse_all(now);
+    core::WaiterList finished = scheduler_.take_finished();
+    while (!finished.empty()) {
+        auto& operation = static_cast<WaitOperation&>(finished.front());
+        finished.pop_front();
+        const bool granted = operation.state == core::WaiterState::granted;
+        claim(operation, granted ? boost::system::error_code() : code);
+    }
+    return ended;
+}
+
+template <class Clock, class Mutex>
+std::size_t Engine<Clock, Mutex>::cancel_all() {
+    const Session session(*this);
+    return end_waiters(boost::asio::error::operation_aborted, session.now());
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::close() {
+    const Session session(*this);
+    closed_ = true;
+    end_waiters(errc::closed, session.now());
+}
+
+/// Takes out what waits on the context or was to be posted there, and disturbs nobody else.
+template <class Clock, class Mutex>
+core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_context& context,
+                                                core::Time now) {
+    std::vector<WaitOperation*> queued;
+    scheduler_.registry().each_lane([&](core::Lane& lane) {
+        for (core::Waiter& waiter : lane.waiting) {
+            auto& operation = static_cast<WaitOperation&>(waiter);
+            if (operation.context == &context) queued.push_back(&operation);
+        }
+    });
+    for (WaitOperation* operation : queued) {
+        if (operation->state != core::WaiterState::queued) continue; // granted by the one before
+        scheduler_.withdraw(*operation, now);
+        claim(*operation, boost::asio::error::operation_aborted);
+    }
+    sort_out_finished(now);
+    core::WaiterList taken;
+    for (auto at = outbox_.begin(); at != outbox_.end();) {
+        auto& operation = static_cast<WaitOperation&>(*at);
+        if (operation.context != &context) {
+            ++at;
+            continue;
+        }
+        at = outbox_.erase(at);
+        taken.push_back(operation);
+    }
+    return taken;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
+    core::WaiterList doomed;
+    {
+        const Session session(*this);
+        const bool ours = &context == &context_;
+        if (ours) {
+            closed_ = true;
+            alarm_.shut_down();
+            executor_ = {}; // a strand must not outlive its context
+        }
+        doomed = take_out(context, session.now());
+        if (ours) end_waiters(errc::closed, session.now());
+    }
+    while (!doomed.empty()) {
+        auto& operation = static_cast<WaitOperation&>(doomed.front());
+        doomed.pop_front();
+        if (operation.state == core::WaiterState::granted) {
+            if (deliver(operation)) cancel(operation.place);
+        }
+        core::Scheduler::release(operation.place);
+        operation.destroy();
+    }
+}
+
+} // namespace sluice::detail
+
+#endif
