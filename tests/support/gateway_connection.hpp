@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// A bot whose connections send through SendLimiters, in virtual time, and a gateway that counts as
-// strictly as Discord may. Events of one connection arrive in the order in which they were written,
-// as TCP does it, each 10 to 300 ms after its write or behind the one before.
+// A bot whose connections send through SendLimiters to a fake gateway, in virtual time. Events of
+// one connection arrive in the order in which they were written, as TCP does it, each 10 to 300 ms
+// after its write or behind the one before.
 #ifndef SLUICE_TESTS_SUPPORT_GATEWAY_CONNECTION_HPP
 #define SLUICE_TESTS_SUPPORT_GATEWAY_CONNECTION_HPP
 
 #include <sluice/gateway/send_limiter.hpp>
+#include <sluice/testing/fake_gateway.hpp>
 #include <sluice/testing/manual_clock.hpp>
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -22,9 +22,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
-#include <map>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -40,79 +38,7 @@ using Clock = testing::ManualClock;
 using Limiter = gateway::BasicSendLimiter<Clock>;
 using Duration = std::chrono::nanoseconds;
 
-enum class Shape { fixed, sliding };
-
-struct Counts {
-    std::uint64_t events = 0;
-    std::uint64_t closes_4008 = 0;
-    std::uint64_t presences_dropped = 0;
-    std::uint64_t rate_limited = 0;
-};
-
-/// So many events in a period, counted in windows that the first event opens or over a log.
-class Counter {
-public:
-    Counter(Shape shape, std::size_t limit, Duration period)
-        : shape_(shape), limit_(limit), period_(period) {}
-
-    /// Whether one more is within the limit; it counts in any case.
-    bool add(Clock::time_point now) {
-        if (shape_ == Shape::sliding) {
-            while (!log_.empty() && log_.front() <= now - period_)
-                log_.pop_front();
-        } else if (!log_.empty() && log_.front() <= now - period_) {
-            log_.clear();
-        }
-        log_.push_back(now);
-        return log_.size() <= limit_;
-    }
-
-private:
-    Shape shape_;
-    std::size_t limit_;
-    Duration period_;
-    std::deque<Clock::time_point> log_;
-};
-
-/// All connections of one bot.
-class StrictGateway {
-public:
-    explicit StrictGateway(Shape shape) : shape_(shape) {}
-
-    /// What has arrived. How long to wait if a member list is refused.
-    std::optional<Duration> receive(int connection, Opcode opcode, std::uint64_t guild,
-                                    Clock::time_point now) {
-        ++counts_.events;
-        if (!counter(sends_, connection, 120, 60s).add(now)) ++counts_.closes_4008;
-        if (opcode == Opcode::presence_update &&
-            !counter(presences_, connection, 5, 20s).add(now)) {
-            ++counts_.presences_dropped;
-        }
-        if (opcode != Opcode::request_guild_members) return std::nullopt;
-        const auto listed = lists_.find(guild);
-        if (listed != lists_.end() && now < listed->second + 30s) {
-            ++counts_.rate_limited;
-            return listed->second + 30s - now;
-        }
-        lists_[guild] = now;
-        return std::nullopt;
-    }
-    /// Another process of the bot has asked for that list.
-    void spend(std::uint64_t guild, Clock::time_point now) { lists_[guild] = now; }
-    [[nodiscard]] const Counts& counts() const { return counts_; }
-
-private:
-    Counter& counter(std::map<int, Counter>& counters, int connection, std::size_t limit,
-                     Duration period) {
-        return counters.try_emplace(connection, shape_, limit, period).first->second;
-    }
-
-    Shape shape_;
-    std::map<int, Counter> sends_;
-    std::map<int, Counter> presences_;
-    std::map<std::uint64_t, Clock::time_point> lists_;
-    Counts counts_;
-};
+using Shape = testing::Algorithm; // of the server's windows
 
 /// What one connection has to send.
 struct Load {
@@ -142,15 +68,15 @@ inline Load random_load(std::mt19937_64& random) {
 }
 
 struct Connection {
-    Connection(int number, const Load& what, asio::io_context& io, const Clock& clock,
-               std::shared_ptr<MemberListLimit> lists)
+    Connection(testing::FakeGateway::ConnectionId number, const Load& what, asio::io_context& io,
+               const Clock& clock, std::shared_ptr<MemberListLimit> lists)
         : id(number),
           load(what),
           sends(io, {.member_lists = std::move(lists), .margin = what.margin}, clock) {
         sends.set_heartbeat_interval(what.interval);
     }
 
-    int id;
+    testing::FakeGateway::ConnectionId id;
     Load load;
     Limiter sends;
     Clock::time_point written{};      // the socket is free from here
@@ -163,11 +89,17 @@ struct Connection {
 
 class SimulatedBot {
 public:
-    SimulatedBot(std::mt19937_64& random, Shape shape) : server(shape), random_(random) {}
+    SimulatedBot(std::mt19937_64& random, Shape shape)
+        : server(
+              {.max_concurrency = 16, .events = {shape, 120, 60s}, .presences = {shape, 5, 20s}}),
+          random_(random) {}
 
     Connection& connect(const Load& load) {
-        const int id = static_cast<int>(connections_.size());
-        return connections_.emplace_back(id, load, io_, clock, lists_);
+        const std::uint64_t shard = connections_.size();
+        Connection& made = connections_.emplace_back(server.open(), load, io_, clock, lists_);
+        made.sends.try_acquire(Opcode::identify).value().sent();
+        server.receive(made.id, {.opcode = Opcode::identify, .shard = shard}, now());
+        return made;
     }
 
     void run(Duration time) {
@@ -186,6 +118,7 @@ public:
         clock.run(io_);
     }
 
+    [[nodiscard]] Duration now() const { return clock.now().time_since_epoch(); }
     [[nodiscard]] std::uint64_t late_heartbeats() const {
         return sum(&Connection::late_heartbeats);
     }
@@ -233,13 +166,12 @@ private:
 
     Task arrive(Connection& connection, Opcode opcode, std::uint64_t guild, Duration way) {
         co_await clock.sleep(way);
-        const auto refused = server.receive(connection.id, opcode, guild, clock.now());
-        if (!refused) co_return;
+        const testing::GatewayEvent event{
+            .opcode = opcode, .guild = guild, .nonce = nonce_of(guild)};
+        const auto reply = server.receive(connection.id, event, now());
+        if (reply.outcome != testing::GatewayOutcome::rate_limited) co_return;
         co_await clock.sleep(10ms + up_to(random_, 290ms));
-        const double seconds = std::chrono::duration<double>(*refused).count();
-        nlohmann::json meta{{"guild_id", std::to_string(guild)}, {"nonce", nonce_of(guild)}};
-        const nlohmann::json dispatch{{"opcode", 8}, {"retry_after", seconds}, {"meta", meta}};
-        const auto told = connection.sends.on_rate_limited(dispatch);
+        const auto told = connection.sends.on_rate_limited(server.payload_of(reply, event));
         if (!told || !told->matched) co_return;
         ++connection.repeated;
         co_await ask(connection, told->guild);
@@ -317,7 +249,7 @@ private:
     }
 
 public:
-    StrictGateway server;
+    testing::FakeGateway server;
     Clock clock;
 
 private:
