@@ -19,19 +19,14 @@
 #define SLUICE_TESTING_FAKE_DISCORD_SERVER_HPP
 
 #include <sluice/testing/fake_discord.hpp>
+#include <sluice/testing/loopback_server.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/address_v4.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -47,19 +42,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <random>
-#include <set>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace sluice::testing {
-
-/// Drawn anew each time, evenly from [least, most].
-struct Delay {
-    Duration least{};
-    Duration most{};
-};
 
 struct FakeServerOptions {
     std::uint16_t port = 0; ///< 0: any free one
@@ -72,75 +58,21 @@ struct FakeServerOptions {
 
 namespace detail {
 
-class FakeConnection;
-class FakeListener;
-
-/// What server, listener and connections share; the last of them to go destroys it. It must hold
-/// nothing that belongs to the io_context, because it may outlive it.
-class FakeServerState {
+/// The fake, and what the options say.
+class FakeServerState : public LoopbackState {
 public:
     FakeServerState(FakeDiscord&& fake, const FakeServerOptions& chosen)
-        : options(chosen), discord(std::move(fake)), random_(chosen.seed) {
+        : LoopbackState(chosen.port, chosen.seed), options(chosen), discord(std::move(fake)) {
         discord.count_in_flight(InFlight::until_delivered);
     }
-
-    [[nodiscard]] Duration now() const {
-        return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - start_);
-    }
-
-    [[nodiscard]] Duration draw(const Delay& delay) {
-        if (delay.most <= delay.least) return delay.least;
-        std::uniform_int_distribution<Duration::rep> spread{delay.least.count(),
-                                                            delay.most.count()};
-        return Duration{spread(random_)};
-    }
-
-    void close_all();
 
     const FakeServerOptions options;
     std::mutex discord_mutex;
     FakeDiscord discord; ///< under `discord_mutex`
-    std::mutex listener_mutex;
-    FakeListener* listener = nullptr;      ///< under `listener_mutex`; null when it is gone
-    std::set<FakeConnection*> connections; ///< on the strand
-    bool stopped = false;                  ///< on the strand
-
-private:
-    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-    std::mt19937_64 random_; ///< on the strand
-};
-
-/// The acceptor. It lives in the frame of the accepting coroutine, and so goes with the io_context.
-class FakeListener {
-public:
-    using Tcp = boost::asio::ip::tcp;
-
-    FakeListener(std::shared_ptr<FakeServerState> state, boost::asio::any_io_executor executor)
-        : state_(std::move(state)),
-          acceptor_(boost::asio::make_strand(std::move(executor)),
-                    {boost::asio::ip::address_v4::loopback(), state_->options.port}) {
-        const std::lock_guard lock{state_->listener_mutex};
-        state_->listener = this;
-    }
-
-    ~FakeListener() {
-        const std::lock_guard lock{state_->listener_mutex};
-        state_->listener = nullptr;
-    }
-
-    FakeListener(const FakeListener&) = delete;
-    FakeListener& operator=(const FakeListener&) = delete;
-
-    [[nodiscard]] const std::shared_ptr<FakeServerState>& state() const noexcept { return state_; }
-    [[nodiscard]] Tcp::acceptor& acceptor() noexcept { return acceptor_; }
-
-private:
-    std::shared_ptr<FakeServerState> state_;
-    Tcp::acceptor acceptor_;
 };
 
 /// One accepted socket. It lives in the frame of its coroutine, always on the strand.
-class FakeConnection {
+class FakeConnection final : public LoopbackConnection {
 public:
     using Tcp = boost::asio::ip::tcp;
     using Request = boost::beast::http::request<boost::beast::http::string_body>;
@@ -149,23 +81,15 @@ public:
     FakeConnection(std::shared_ptr<FakeServerState> state, Tcp::socket socket)
         : state_(std::move(state)), stream_(std::move(socket)), timer_(stream_.get_executor()) {
         boost::system::error_code ignored;
-        // Without it an answer may wait 40 ms for the acknowledgement of the one before.
-        stream_.socket().set_option(Tcp::no_delay{true}, ignored);
         const auto peer = stream_.socket().remote_endpoint(ignored);
         if (!ignored) address_ = peer.address().to_string();
-        state_->connections.insert(this);
-        // Accepted, but not yet begun when `stop` looked.
-        if (state_->stopped) close();
+        state_->enter(*this);
     }
-
-    ~FakeConnection() { state_->connections.erase(this); }
-
-    FakeConnection(const FakeConnection&) = delete;
-    FakeConnection& operator=(const FakeConnection&) = delete;
+    ~FakeConnection() override { state_->leave(*this); }
 
     [[nodiscard]] boost::asio::awaitable<void> serve();
 
-    void close() {
+    void close() override {
         closed_ = true;
         timer_.cancel();
         stream_.close();
@@ -202,14 +126,6 @@ private:
     std::string address_;
     bool closed_ = false;
 };
-
-inline void FakeServerState::close_all() {
-    stopped = true;
-    for (auto* connection : connections)
-        connection->close();
-    const std::lock_guard lock{listener_mutex};
-    if (listener != nullptr) listener->acceptor().close();
-}
 
 // g++ 12 destroys a temporary twice when a loop has a co_await in a condition: hence the local.
 inline boost::asio::awaitable<void> FakeConnection::serve() {
@@ -308,25 +224,6 @@ inline boost::asio::awaitable<void> serve_connection(std::shared_ptr<FakeServerS
     co_await connection.serve();
 }
 
-inline boost::asio::awaitable<void> accept_connections(std::unique_ptr<FakeListener> listener) {
-    auto& acceptor = listener->acceptor();
-    boost::asio::steady_timer timer{acceptor.get_executor()};
-    while (acceptor.is_open()) {
-        boost::system::error_code ec;
-        auto socket = co_await acceptor.async_accept(
-            boost::asio::redirect_error(boost::asio::use_awaitable, ec));
-        if (!ec) {
-            boost::asio::co_spawn(acceptor.get_executor(),
-                                  serve_connection(listener->state(), std::move(socket)),
-                                  boost::asio::detached);
-        } else if (acceptor.is_open()) {
-            // Out of file descriptors, say: others must get a turn to give some back.
-            timer.expires_after(std::chrono::milliseconds{1});
-            co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
-        }
-    }
-}
-
 } // namespace detail
 
 class FakeDiscordServer {
@@ -340,9 +237,9 @@ public:
     FakeDiscordServer(const FakeDiscordServer&) = delete;
     FakeDiscordServer& operator=(const FakeDiscordServer&) = delete;
 
-    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::uint16_t port() const noexcept { return state_->port(); }
     /// "http://127.0.0.1:" and the port.
-    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port()); }
     [[nodiscard]] Duration now() const { return state_->now(); }
 
     /// Calls `use` with the fake while no request is being decided, and returns what it returns.
@@ -355,55 +252,23 @@ public:
 
     /// Closes the port and all connections, unanswered requests included, as soon as the io_context
     /// gets to it. It then keeps no `run()` alive. More than once does no harm.
-    void stop();
+    void stop() {
+        state_->post([state = state_] { state->close_all(); });
+    }
 
 private:
     std::shared_ptr<detail::FakeServerState> state_;
-    std::uint16_t port_ = 0;
 };
 
 inline FakeDiscordServer::FakeDiscordServer(boost::asio::any_io_executor executor,
                                             FakeDiscord discord, const FakeServerOptions& options)
     : state_(std::make_shared<detail::FakeServerState>(std::move(discord), options)) {
-    auto listener = std::make_unique<detail::FakeListener>(state_, std::move(executor));
-    auto& acceptor = listener->acceptor();
-    port_ = acceptor.local_endpoint().port();
-    boost::asio::co_spawn(acceptor.get_executor(), detail::accept_connections(std::move(listener)),
-                          boost::asio::detached);
+    detail::listen(state_, std::move(executor), [state = state_](auto socket) {
+        return detail::serve_connection(state, std::move(socket));
+    });
 }
 
-inline void FakeDiscordServer::stop() {
-    // While the listener is there, so is the io_context: its end waits for this lock.
-    const std::lock_guard lock{state_->listener_mutex};
-    if (state_->listener == nullptr) return;
-    boost::asio::post(state_->listener->acceptor().get_executor(),
-                      [state = state_] { state->close_all(); });
-}
-
-/// A server that brings its own io_context and the thread that runs it.
-class FakeDiscordThread {
-public:
-    explicit FakeDiscordThread(FakeDiscord discord = FakeDiscord{},
-                               const FakeServerOptions& options = {})
-        : server_(io_.get_executor(), std::move(discord), options),
-          thread_([this] { io_.run(); }) {}
-
-    ~FakeDiscordThread() {
-        server_.stop();
-        thread_.join();
-    }
-
-    FakeDiscordThread(const FakeDiscordThread&) = delete;
-    FakeDiscordThread& operator=(const FakeDiscordThread&) = delete;
-
-    [[nodiscard]] FakeDiscordServer& operator*() noexcept { return server_; }
-    [[nodiscard]] FakeDiscordServer* operator->() noexcept { return &server_; }
-
-private:
-    boost::asio::io_context io_{1};
-    FakeDiscordServer server_;
-    std::thread thread_;
-};
+using FakeDiscordThread = ServerThread<FakeDiscordServer, FakeDiscord, FakeServerOptions>;
 
 } // namespace sluice::testing
 
