@@ -96,7 +96,7 @@ public:
 
     Connection& connect(const Load& load) {
         const std::uint64_t shard = connections_.size();
-        Connection& made = connections_.emplace_back(server.open(), load, io_, clock, lists_);
+        Connection& made = connections_.emplace_back(server.open(now()), load, io_, clock, lists_);
         made.sends.try_acquire(Opcode::identify).value().sent();
         server.receive(made.id, {.opcode = Opcode::identify, .shard = shard}, now());
         return made;
@@ -171,7 +171,7 @@ private:
         const auto reply = server.receive(connection.id, event, now());
         if (reply.outcome != testing::GatewayOutcome::rate_limited) co_return;
         co_await clock.sleep(10ms + up_to(random_, 290ms));
-        const auto told = connection.sends.on_rate_limited(server.payload_of(reply, event));
+        const auto told = connection.sends.on_rate_limited(reply.payload(event));
         if (!told || !told->matched) co_return;
         ++connection.repeated;
         co_await ask(connection, told->guild);

@@ -95,7 +95,7 @@ private:
     }
     /// Over a connection of its own, which is then lost or not needed any more.
     bool identify(std::uint64_t shard) {
-        const auto connection = server.open();
+        const auto connection = server.open(now());
         const auto reply = server.receive(
             connection, {.opcode = gateway::Opcode::identify, .shard = shard}, now());
         server.close(connection);

@@ -16,6 +16,7 @@
 #define SLUICE_TESTING_FAKE_GATEWAY_HPP
 
 #include <sluice/gateway/opcode.hpp>
+#include <sluice/testing/fake_gateway_event.hpp>
 #include <sluice/testing/fake_limit.hpp>
 
 #include <nlohmann/json.hpp>
@@ -35,47 +36,27 @@
 namespace sluice::testing {
 
 struct FakeGatewayOptions {
-    std::int64_t total = 1000;     ///< identifies a day
-    std::int64_t remaining = 1000; ///< of the first day
-    Duration reset_after = std::chrono::hours(24);
+    std::int64_t total = 1000;                     ///< identifies a day
+    std::int64_t remaining = 1000;                 ///< of the first day
+    Duration reset_after = std::chrono::hours(24); ///< the end of the first day
+    Duration day = std::chrono::hours(24);         ///< of each that follows
     bool day_by_clock = true; ///< else the next day begins with its first identify
     std::uint64_t max_concurrency = 1;
+    std::uint64_t shards = 1; ///< recommended by GET /gateway/bot
     Duration identify_interval = std::chrono::seconds(5);
+    Duration invalid_session_after = std::chrono::seconds(2); ///< how late opcode 9 is sent
     Duration heartbeat_interval = std::chrono::milliseconds(41'250);
+    Duration heartbeat_grace = std::chrono::milliseconds(41'250); ///< then 4009; how long: inferred
     Limit events{Algorithm::sliding_log, 120, std::chrono::minutes(1)};
     Limit presences{Algorithm::sliding_log, 5, std::chrono::seconds(20)};
     Limit member_lists{Algorithm::sliding_log, 1, std::chrono::seconds(30)};
     std::size_t longest_payload = 4096; ///< bytes
-};
+    std::string token = {};             ///< the only one accepted; empty: any
+    std::string url = "wss://gateway.discord.gg";
 
-/// What a client sends, as far as it matters here.
-struct GatewayEvent {
-    gateway::Opcode opcode = gateway::Opcode::heartbeat;
-    std::size_t bytes = 0;
-    std::uint64_t shard = 0;  ///< of identify
-    std::string session = {}; ///< of resume
-    std::uint64_t guild = 0;  ///< of request_guild_members
-    std::string nonce = {};   ///< likewise
-    bool whole_list = true;   ///< likewise: an empty query without a limit
-    bool wrong_token = false; ///< of identify and resume
-};
-
-enum class GatewayOutcome : std::uint8_t {
-    accepted,        ///< no answer
-    heartbeat_ack,   ///< opcode 11
-    ready,           ///< a new session
-    resumed,         ///< the old one goes on
-    invalid_session, ///< opcode 9; an identify is spent all the same
-    rate_limited,    ///< RATE_LIMITED is dispatched, the event is dropped
-    dropped,         ///< silently
-    closed,          ///< the connection is closed with close_code
-};
-
-struct GatewayReply {
-    GatewayOutcome outcome = GatewayOutcome::accepted;
-    int close_code = 0;       ///< of closed
-    Duration retry_after{};   ///< of rate_limited
-    std::string session = {}; ///< of ready and resumed
+    /// The same gateway with every span of time divided by `factor`, which must be positive: an
+    /// hour's work can be watched in a minute.
+    [[nodiscard]] FakeGatewayOptions faster(double factor) const;
 };
 
 /// Everything that a client should never cause.
@@ -89,45 +70,49 @@ struct GatewayComplaints {
     friend bool operator==(const GatewayComplaints&, const GatewayComplaints&) = default;
 };
 
-/// One bot's token at Discord. Times are on one line of the caller's choice and do not run
-/// backwards. Not thread-safe.
+/// One bot at Discord. Times are on one line of the caller's choice and do not run backwards. Not
+/// thread-safe.
 class FakeGateway {
 public:
     using ConnectionId = std::uint64_t;
 
-    explicit FakeGateway(FakeGatewayOptions options = {}, Duration now = Duration(0))
-        : options_(std::move(options)),
-          remaining_(options_.remaining),
-          reset_at_(now + options_.reset_after) {
-        if (options_.max_concurrency == 0 || options_.identify_interval <= Duration(0))
-            throw std::invalid_argument(
-                "sluice::testing::FakeGatewayOptions: max_concurrency and identify_interval must "
-                "be positive");
-    }
+    explicit FakeGateway(FakeGatewayOptions options = {}, Duration now = Duration(0));
 
     /// What GET /gateway/bot answers.
     [[nodiscard]] nlohmann::json bot_info(Duration now);
+    [[nodiscard]] bool accepts(std::string_view token) const {
+        return token_is_valid_ && (options_.token.empty() || token == options_.token);
+    }
 
     /// Discord moves the bot to another class of size. How it counts identifies that are under way
-    /// at that moment is not known: for one interval it refuses what is too early by the old keys
-    /// and by the new ones.
-    void set_max_concurrency(std::uint64_t value, Duration now) {
-        old_concurrency_ = std::exchange(options_.max_concurrency, value);
-        changed_at_ = now;
+    /// at that moment is not known: for one interval it refuses what is too early by the former
+    /// keys and by the new ones. Throws std::invalid_argument for 0.
+    void set_max_concurrency(std::uint64_t value, Duration now);
+    /// Its owner has made a new token. The day's identifies stay spent.
+    void set_token(std::string token) {
+        options_.token = std::move(token);
+        token_is_valid_ = true;
     }
+    void set_url(std::string url) { options_.url = std::move(url); }
 
     /// A new connection: nothing has been sent over it.
-    ConnectionId open() {
-        connections_.try_emplace(++last_connection_, options_);
+    ConnectionId open(Duration now) {
+        connections_.try_emplace(++last_connection_, options_, now);
         return last_connection_;
     }
-    /// Of the client's own accord, or lost. Sessions live on and can be resumed.
-    void close(ConnectionId connection) { connections_.erase(connection); }
+    /// By the client, with the code that it gave, or lost. The session can be resumed unless the
+    /// code says that it is over (Discord docs, "Gateway", Disconnecting: 1000 and 1001).
+    void close(ConnectionId connection, int code = 1006);
     [[nodiscard]] bool is_open(ConnectionId connection) const {
         return connections_.contains(connection);
     }
 
     GatewayReply receive(ConnectionId connection, const GatewayEvent& event, Duration now);
+
+    /// When the connection is closed unless a heartbeat comes; nothing for one that is not open.
+    [[nodiscard]] std::optional<Duration> heartbeat_deadline(ConnectionId connection) const;
+    /// Closes it with 4009 if that moment has come.
+    GatewayReply expire(ConnectionId connection, Duration now);
 
     /// Somebody else with the same token has asked for that guild's member list.
     void spend_member_list(std::uint64_t guild, Duration now) { (void)list_wait(guild, now); }
@@ -135,29 +120,28 @@ public:
     [[nodiscard]] const GatewayComplaints& complaints() const noexcept { return complaints_; }
     [[nodiscard]] std::uint64_t identifies() const noexcept { return identifies_; }
     [[nodiscard]] std::uint64_t events() const noexcept { return events_; }
+    [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
     [[nodiscard]] bool token_is_valid() const noexcept { return token_is_valid_; }
     [[nodiscard]] const FakeGatewayOptions& options() const noexcept { return options_; }
 
     /// Opcode 10, the first thing that a server says.
     [[nodiscard]] nlohmann::json hello() const;
-    /// What goes over the wire, or null where nothing does.
-    [[nodiscard]] static nlohmann::json payload_of(const GatewayReply& reply,
-                                                   const GatewayEvent& to);
-    /// A payload as a client writes it. Nothing for what is not one.
-    [[nodiscard]] static std::optional<GatewayEvent> parse(std::string_view payload);
 
 private:
     struct Connection {
-        explicit Connection(const FakeGatewayOptions& options)
-            : events(options.events), presences(options.presences) {}
+        Connection(const FakeGatewayOptions& options, Duration now)
+            : events(options.events), presences(options.presences), heard(now) {}
         Counter events;
         Counter presences;
+        Duration heard; // the last heartbeat
         std::string session = {};
     };
 
+    [[nodiscard]] int refusal_of(Connection& connection, const GatewayEvent& event, Duration now);
     GatewayReply identify(Connection& connection, const GatewayEvent& event, Duration now);
-    GatewayReply resume(Connection& connection, const GatewayEvent& event) const;
-    GatewayReply request_members(const GatewayEvent& event, Duration now);
+    GatewayReply resume(ConnectionId id, Connection& connection, const GatewayEvent& event);
+    GatewayReply show_presence(Connection& connection, Duration now);
+    GatewayReply request_members(Connection& connection, const GatewayEvent& event, Duration now);
     [[nodiscard]] GatewayReply close_with(ConnectionId connection, int code);
     [[nodiscard]] Duration list_wait(std::uint64_t guild, Duration now);
     [[nodiscard]] bool comes_too_early(std::uint64_t shard, Duration now);
@@ -170,16 +154,51 @@ private:
     Duration reset_at_;
     bool token_is_valid_ = true;
     std::map<ConnectionId, Connection> connections_;
-    std::map<std::string, std::uint64_t> sessions_;         // their shards
+    std::map<std::string, std::uint64_t> sessions_;         // their sequence numbers
     std::deque<std::pair<Duration, std::uint64_t>> recent_; // identifies of the last interval
-    std::uint64_t old_concurrency_ = 1;
-    std::optional<Duration> changed_at_;     // when max_concurrency was another
-    std::map<std::uint64_t, Counter> lists_; // by guild
+    std::deque<std::pair<Duration, std::uint64_t>> former_; // max_concurrency before that time
+    std::map<std::uint64_t, Counter> lists_;                // by guild
     GatewayComplaints complaints_;
     ConnectionId last_connection_ = 0;
     std::uint64_t identifies_ = 0;
     std::uint64_t events_ = 0;
 };
+
+inline FakeGatewayOptions FakeGatewayOptions::faster(double factor) const {
+    if (!(factor > 0)) throw std::invalid_argument("FakeGatewayOptions::faster: not positive");
+    FakeGatewayOptions scaled = *this;
+    for (Duration* span :
+         {&scaled.reset_after, &scaled.day, &scaled.identify_interval,
+          &scaled.invalid_session_after, &scaled.heartbeat_interval, &scaled.heartbeat_grace,
+          &scaled.events.period, &scaled.presences.period, &scaled.member_lists.period}) {
+        *span = std::chrono::duration_cast<Duration>(*span / factor);
+    }
+    return scaled;
+}
+
+inline FakeGateway::FakeGateway(FakeGatewayOptions options, Duration now)
+    : options_(std::move(options)),
+      remaining_(options_.remaining),
+      reset_at_(now + options_.reset_after) {
+    if (options_.max_concurrency == 0 || options_.identify_interval <= Duration(0) ||
+        options_.heartbeat_interval <= Duration(0) || options_.day <= Duration(0)) {
+        throw std::invalid_argument(
+            "FakeGatewayOptions: max_concurrency, identify_interval, heartbeat_interval and day "
+            "must be positive");
+    }
+}
+
+inline void FakeGateway::set_max_concurrency(std::uint64_t value, Duration now) {
+    if (value == 0) throw std::invalid_argument("FakeGateway: max_concurrency must be positive");
+    former_.emplace_back(now, std::exchange(options_.max_concurrency, value));
+}
+
+inline void FakeGateway::close(ConnectionId connection, int code) {
+    const auto at = connections_.find(connection);
+    if (at == connections_.end()) return;
+    if (code == 1000 || code == 1001) sessions_.erase(at->second.session);
+    connections_.erase(at);
+}
 
 inline void FakeGateway::begin_day(Duration now) {
     if (!day_runs_ || now < reset_at_) return;
@@ -189,14 +208,14 @@ inline void FakeGateway::begin_day(Duration now) {
         return;
     }
     while (reset_at_ <= now)
-        reset_at_ += std::chrono::hours(24);
+        reset_at_ += options_.day;
 }
 
 inline nlohmann::json FakeGateway::bot_info(Duration now) {
     begin_day(now);
-    const Duration left = day_runs_ ? reset_at_ - now : Duration(std::chrono::hours(24));
-    return {{"url", "wss://gateway.discord.gg"},
-            {"shards", options_.max_concurrency},
+    const Duration left = day_runs_ ? reset_at_ - now : options_.day;
+    return {{"url", options_.url},
+            {"shards", options_.shards},
             {"session_start_limit",
              {{"total", options_.total},
               {"remaining", std::max<std::int64_t>(0, remaining_)},
@@ -205,9 +224,43 @@ inline nlohmann::json FakeGateway::bot_info(Duration now) {
 }
 
 inline GatewayReply FakeGateway::close_with(ConnectionId connection, int code) {
-    connections_.erase(connection);
+    const auto at = connections_.find(connection);
+    // Discord docs, "Opcodes and Status Codes": 4007 and 4009 ask for a new session.
+    if (code == 4007 || code == 4009) sessions_.erase(at->second.session);
+    connections_.erase(at);
     if (code == 4008) ++complaints_.closes_4008;
     return {.outcome = GatewayOutcome::closed, .close_code = code};
+}
+
+inline std::optional<Duration> FakeGateway::heartbeat_deadline(ConnectionId connection) const {
+    const auto at = connections_.find(connection);
+    if (at == connections_.end()) return std::nullopt;
+    return at->second.heard + options_.heartbeat_interval + options_.heartbeat_grace;
+}
+
+inline GatewayReply FakeGateway::expire(ConnectionId connection, Duration now) {
+    const std::optional<Duration> deadline = heartbeat_deadline(connection);
+    if (!deadline || now < *deadline) return {};
+    return close_with(connection, 4009);
+}
+
+/// The code that the connection is closed with, or 0.
+inline int FakeGateway::refusal_of(Connection& connection, const GatewayEvent& event,
+                                   Duration now) {
+    if (!event.decodable || event.bytes > options_.longest_payload) return 4002;
+    // Heartbeats, identify and resume count like all else (staff, discord-api-docs#315, 2017-07).
+    if (connection.events.wait(now) > Duration(0)) return 4008;
+    connection.events.spend(now);
+
+    using gateway::Opcode;
+    if (event.opcode == Opcode::heartbeat) return 0;
+    const bool begins = event.opcode == Opcode::identify || event.opcode == Opcode::resume;
+    if (begins && !accepts(event.token)) return 4004;
+    if (begins != connection.session.empty()) return begins ? 4005 : 4003;
+    if (event.opcode == Opcode::identify && event.shards != 0 && event.shard >= event.shards) {
+        return 4010;
+    }
+    return 0;
 }
 
 inline GatewayReply FakeGateway::receive(ConnectionId id, const GatewayEvent& event, Duration now) {
@@ -215,32 +268,20 @@ inline GatewayReply FakeGateway::receive(ConnectionId id, const GatewayEvent& ev
     if (at == connections_.end()) return {.outcome = GatewayOutcome::dropped};
     Connection& connection = at->second;
     ++events_;
-    if (event.bytes > options_.longest_payload) return close_with(id, 4002);
-    // Heartbeats, identify and resume count like all else (staff, discord-api-docs#315, 2017-07).
-    if (connection.events.wait(now) > Duration(0)) return close_with(id, 4008);
-    connection.events.spend(now);
-
+    if (const int code = refusal_of(connection, event, now)) return close_with(id, code);
     using gateway::Opcode;
-    const bool begins = event.opcode == Opcode::identify || event.opcode == Opcode::resume;
-    if (event.opcode == Opcode::heartbeat) return {.outcome = GatewayOutcome::heartbeat_ack};
-    if (begins && (event.wrong_token || !token_is_valid_)) return close_with(id, 4004);
-    if (begins && !connection.session.empty()) return close_with(id, 4005);
-    if (!begins && connection.session.empty()) return close_with(id, 4003);
     switch (event.opcode) {
+    case Opcode::heartbeat:
+        connection.heard = now;
+        return {.outcome = GatewayOutcome::heartbeat_ack};
     case Opcode::identify:
         return identify(connection, event, now);
     case Opcode::resume:
-        return resume(connection, event);
+        return resume(id, connection, event);
     case Opcode::presence_update:
-        if (connection.presences.wait(now) == Duration(0)) {
-            connection.presences.spend(now);
-            return {};
-        }
-        // Excess is dropped without a word (discord-jda/JDA#323, 2017-04).
-        ++complaints_.presences_dropped;
-        return {.outcome = GatewayOutcome::dropped};
+        return show_presence(connection, now);
     case Opcode::request_guild_members:
-        return request_members(event, now);
+        return request_members(connection, event, now);
     case Opcode::voice_state_update:
     case Opcode::request_soundboard_sounds:
     case Opcode::request_channel_info:
@@ -252,14 +293,20 @@ inline GatewayReply FakeGateway::receive(ConnectionId id, const GatewayEvent& ev
 
 /// A refused identify keeps its key closed as well: that is the strictest Discord can be.
 inline bool FakeGateway::comes_too_early(std::uint64_t shard, Duration now) {
-    while (!recent_.empty() && recent_.front().first + options_.identify_interval <= now)
-        recent_.pop_front();
-    const std::uint64_t keys = options_.max_concurrency;
-    const bool changing = changed_at_ && now < *changed_at_ + options_.identify_interval;
-    const std::uint64_t old_keys = changing ? old_concurrency_ : keys;
-    const bool crowded = std::any_of(recent_.begin(), recent_.end(), [&](const auto& other) {
-        return other.second % keys == shard % keys && other.second % old_keys == shard % old_keys;
-    });
+    const auto forget = [&](auto& past) {
+        while (!past.empty() && past.front().first + options_.identify_interval <= now)
+            past.pop_front();
+    };
+    forget(recent_);
+    forget(former_);
+    const auto share_a_key = [&](std::uint64_t other) {
+        const auto share = [&](std::uint64_t keys) { return other % keys == shard % keys; };
+        return share(options_.max_concurrency) &&
+               std::all_of(former_.begin(), former_.end(),
+                           [&](const auto& former) { return share(former.second); });
+    };
+    const bool crowded = std::any_of(recent_.begin(), recent_.end(),
+                                     [&](const auto& other) { return share_a_key(other.second); });
     recent_.emplace_back(now, shard);
     return crowded;
 }
@@ -267,7 +314,7 @@ inline bool FakeGateway::comes_too_early(std::uint64_t shard, Duration now) {
 inline GatewayReply FakeGateway::identify(Connection& connection, const GatewayEvent& event,
                                           Duration now) {
     begin_day(now);
-    if (!day_runs_) reset_at_ = now + std::chrono::hours(24);
+    if (!day_runs_) reset_at_ = now + options_.day;
     day_runs_ = true;
     ++identifies_;
     if (--remaining_ < 0) {
@@ -277,17 +324,36 @@ inline GatewayReply FakeGateway::identify(Connection& connection, const GatewayE
     }
     if (comes_too_early(event.shard, now)) {
         ++complaints_.invalid_sessions; // and spent (discord-api-docs#1328, 2020-01)
-        return {.outcome = GatewayOutcome::invalid_session};
+        return {.outcome = GatewayOutcome::invalid_session,
+                .delay = options_.invalid_session_after};
     }
     connection.session = "session-" + std::to_string(identifies_);
-    sessions_[connection.session] = event.shard;
-    return {.outcome = GatewayOutcome::ready, .session = connection.session};
+    sessions_[connection.session] = 1;
+    return {.outcome = GatewayOutcome::ready,
+            .session = connection.session,
+            .url = options_.url,
+            .sequence = 1};
 }
 
-inline GatewayReply FakeGateway::resume(Connection& connection, const GatewayEvent& event) const {
-    if (!sessions_.contains(event.session)) return {.outcome = GatewayOutcome::invalid_session};
+inline GatewayReply FakeGateway::resume(ConnectionId id, Connection& connection,
+                                        const GatewayEvent& event) {
+    const auto session = sessions_.find(event.session);
+    if (session == sessions_.end()) return {.outcome = GatewayOutcome::invalid_session};
     connection.session = event.session;
-    return {.outcome = GatewayOutcome::resumed, .session = event.session};
+    if (event.sequence > session->second) return close_with(id, 4007);
+    return {.outcome = GatewayOutcome::resumed,
+            .session = event.session,
+            .sequence = ++session->second};
+}
+
+inline GatewayReply FakeGateway::show_presence(Connection& connection, Duration now) {
+    if (connection.presences.wait(now) == Duration(0)) {
+        connection.presences.spend(now);
+        return {};
+    }
+    // Excess is dropped without a word (discord-jda/JDA#323, 2017-04).
+    ++complaints_.presences_dropped;
+    return {.outcome = GatewayOutcome::dropped};
 }
 
 inline Duration FakeGateway::list_wait(std::uint64_t guild, Duration now) {
@@ -297,12 +363,15 @@ inline Duration FakeGateway::list_wait(std::uint64_t guild, Duration now) {
     return wait;
 }
 
-inline GatewayReply FakeGateway::request_members(const GatewayEvent& event, Duration now) {
+inline GatewayReply FakeGateway::request_members(Connection& connection, const GatewayEvent& event,
+                                                 Duration now) {
     if (!event.whole_list) return {};
     const Duration wait = list_wait(event.guild, now);
     if (wait == Duration(0)) return {};
     ++complaints_.rate_limited;
-    return {.outcome = GatewayOutcome::rate_limited, .retry_after = wait};
+    return {.outcome = GatewayOutcome::rate_limited,
+            .retry_after = wait,
+            .sequence = ++sessions_[connection.session]};
 }
 
 /// Discord docs, "Gateway", Sharding: the token is reset, and every session ends with it.
@@ -316,64 +385,6 @@ inline nlohmann::json FakeGateway::hello() const {
     const auto interval =
         std::chrono::duration_cast<std::chrono::milliseconds>(options_.heartbeat_interval);
     return {{"op", 10}, {"d", {{"heartbeat_interval", interval.count()}}}};
-}
-
-inline nlohmann::json FakeGateway::payload_of(const GatewayReply& reply, const GatewayEvent& to) {
-    switch (reply.outcome) {
-    case GatewayOutcome::heartbeat_ack:
-        return {{"op", 11}};
-    case GatewayOutcome::ready:
-        return {{"op", 0},
-                {"t", "READY"},
-                {"d", {{"session_id", reply.session}, {"shard", {to.shard, to.shard + 1}}}}};
-    case GatewayOutcome::resumed:
-        return {{"op", 0}, {"t", "RESUMED"}, {"d", nlohmann::json::object()}};
-    case GatewayOutcome::invalid_session:
-        return {{"op", 9}, {"d", false}};
-    case GatewayOutcome::rate_limited: {
-        nlohmann::json meta{{"guild_id", std::to_string(to.guild)}};
-        if (!to.nonce.empty()) meta["nonce"] = to.nonce;
-        const double seconds = std::chrono::duration<double>(reply.retry_after).count();
-        return {{"op", 0},
-                {"t", "RATE_LIMITED"},
-                {"d", {{"opcode", 8}, {"retry_after", seconds}, {"meta", std::move(meta)}}}};
-    }
-    case GatewayOutcome::accepted:
-    case GatewayOutcome::dropped:
-    case GatewayOutcome::closed:
-        break;
-    }
-    return nullptr;
-}
-
-inline std::optional<GatewayEvent> FakeGateway::parse(std::string_view payload) {
-    const auto json = nlohmann::json::parse(payload, nullptr, false);
-    if (!json.is_object() || !json.contains("op") || !json["op"].is_number_unsigned()) {
-        return std::nullopt;
-    }
-    GatewayEvent event{.opcode = static_cast<gateway::Opcode>(json["op"].get<std::uint8_t>()),
-                       .bytes = payload.size()};
-    const nlohmann::json none = nlohmann::json::object();
-    const nlohmann::json& body = json.contains("d") && json["d"].is_object() ? json["d"] : none;
-    const auto text = [&](const char* name) {
-        const auto at = body.find(name);
-        return at != body.end() && at->is_string() ? at->get<std::string>() : std::string();
-    };
-    if (const auto shard = body.find("shard"); shard != body.end() && shard->is_array() &&
-                                               !shard->empty() &&
-                                               (*shard)[0].is_number_unsigned()) {
-        event.shard = (*shard)[0].get<std::uint64_t>();
-    }
-    event.session = text("session_id");
-    event.nonce = text("nonce");
-    const std::string guild = text("guild_id");
-    if (!guild.empty() && guild.find_first_not_of("0123456789") == std::string::npos &&
-        guild.size() < 20) {
-        event.guild = std::stoull(guild);
-    }
-    event.whole_list =
-        text("query").empty() && body.value("limit", 0) == 0 && !body.contains("user_ids");
-    return event;
 }
 
 } // namespace sluice::testing
