@@ -8,6 +8,7 @@
 #include <sluice/core/identify_schedule.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
+#include <sluice/gateway/detail/deliver_permit.hpp>
 #include <sluice/gateway/identify_options.hpp>
 #include <sluice/gateway/identify_permit.hpp>
 
@@ -71,13 +72,6 @@ public:
 
 protected:
     ~IdentifyOperation() = default;
-};
-
-struct DeliverPermit {
-    template <class Handler>
-    void operator()(Handler handler, IdentifyResult result) const {
-        std::move(handler)(result.code, std::move(result.permit));
-    }
 };
 
 /// A function object, so that what async_initiate stores has a name and no captures by reference.

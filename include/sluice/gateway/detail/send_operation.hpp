@@ -8,6 +8,7 @@
 #include <sluice/core/send_request.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
+#include <sluice/gateway/detail/deliver_permit.hpp>
 #include <sluice/gateway/send_options.hpp>
 #include <sluice/gateway/send_permit.hpp>
 
@@ -69,13 +70,6 @@ public:
 
 protected:
     ~SendOperation() = default;
-};
-
-struct DeliverPermit {
-    template <class Handler>
-    void operator()(Handler handler, SendResult result) const {
-        std::move(handler)(result.code, std::move(result.permit));
-    }
 };
 
 /// A function object, so that what async_initiate stores has a name and no captures by reference.
