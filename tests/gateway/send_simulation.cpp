@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Hundreds of random connections in virtual time: bursts, presence updates, member lists,
-// heartbeats on time and on demand, slow writes, and a way to the server that takes 10 to 300 ms.
-// The server closes nothing, drops nothing and refuses nothing, whatever the shape of its windows;
-// no heartbeat waits; and a bot that always has something to send sends as much as it may.
+// A thousand random bots in virtual time: shards that identify, are cut off and come back, bursts,
+// presence updates, member lists, heartbeats on time and on demand, slow writes, and a way to the
+// server that takes 10 to 300 ms. The server closes nothing, drops nothing and refuses nothing,
+// whatever the shape of its windows; no heartbeat waits; and a bot that always has something to
+// send sends as much as it may.
 #include <sluice/gateway/send_limiter.hpp>
 #include <sluice/testing/manual_clock.hpp>
 
@@ -27,23 +28,30 @@ namespace {
 using namespace sluice::tests::sending;
 using sluice::testing::GatewayComplaints;
 
-TEST_CASE("no random connection is ever closed, refused or kept from its heartbeats") {
+TEST_CASE("a thousand random bots are never closed, refused or kept from their heartbeats") {
     std::mt19937_64 random(4008);
     std::uint64_t events = 0;
-    for (int round = 0; round < 150; ++round) {
+    std::uint64_t resumed = 0;
+    for (int round = 0; round < 1000; ++round) {
         const Shape shape = round % 2 == 0 ? Shape::sliding_log : Shape::fixed;
-        SimulatedBot bot(random, shape);
+        const std::uint64_t max_concurrency = 1ULL << (random() % 5);
+        SimulatedBot bot(random, shape, max_concurrency);
         const int connections = 1 + static_cast<int>(random() % 4);
-        CAPTURE(round, connections);
-        for (int i = 0; i < connections; ++i)
-            bot.connect(random_load(random));
+        CAPTURE(round, connections, max_concurrency);
+        for (int i = 0; i < connections; ++i) {
+            Load load = random_load(random);
+            if (random() % 2 == 0) load.lifetime = 5s + up_to(random, 2min);
+            bot.connect(load);
+        }
         bot.run(5min);
         REQUIRE(bot.server.complaints() == GatewayComplaints());
         REQUIRE(bot.late_heartbeats() == 0);
         REQUIRE(bot.crowded_heartbeats() == 0);
         events += bot.server.events();
+        resumed += bot.beginnings() - bot.server.identifies();
     }
-    CHECK(events > 50'000);
+    CHECK(events > 500'000);
+    CHECK(resumed > 1'000);
 }
 
 TEST_CASE("a connection that always has something to send uses all but what is kept") {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// A bot whose connections send through SendLimiters to a fake gateway, in virtual time. Events of
-// one connection arrive in the order in which they were written, as TCP does it, each 10 to 300 ms
-// after its write or behind the one before.
+// A whole bot at a fake gateway, in virtual time: its shards identify through one IdentifyQueue and
+// send through a SendLimiter each, are cut off now and then, and resume or identify again. Events
+// of one connection arrive in the order in which they were written, as TCP does it, each 10 to
+// 300 ms after its write or behind the one before.
 #ifndef SLUICE_TESTS_SUPPORT_GATEWAY_CONNECTION_HPP
 #define SLUICE_TESTS_SUPPORT_GATEWAY_CONNECTION_HPP
 
+#include <sluice/gateway/identify_queue.hpp>
 #include <sluice/gateway/send_limiter.hpp>
+#include <sluice/gateway/session_start_limit.hpp>
 #include <sluice/testing/fake_gateway.hpp>
 #include <sluice/testing/manual_clock.hpp>
 
@@ -50,6 +53,7 @@ struct Load {
     std::uint64_t guilds = 0; // whose member lists are asked for again and again
     Duration stall{0};        // now and then nothing arrives for so long
     Duration margin = 1s;     // of the limiter
+    Duration lifetime{0};     // of a connection, at most; 0: until the end
 };
 
 inline Duration up_to(std::mt19937_64& random, std::chrono::milliseconds most) {
@@ -68,15 +72,19 @@ inline Load random_load(std::mt19937_64& random) {
 }
 
 struct Connection {
-    Connection(testing::FakeGateway::ConnectionId number, const Load& what, asio::io_context& io,
-               const Clock& clock, std::shared_ptr<MemberListLimit> lists)
-        : id(number),
+    Connection(std::uint64_t which, const Load& what, asio::io_context& io, const Clock& clock,
+               std::shared_ptr<MemberListLimit> lists)
+        : shard(which),
           load(what),
           sends(io, {.member_lists = std::move(lists), .margin = what.margin}, clock) {
         sends.set_heartbeat_interval(what.interval);
+        sends.hold();
     }
 
-    testing::FakeGateway::ConnectionId id;
+    std::uint64_t shard;
+    testing::FakeGateway::ConnectionId id = 0; // 0: not connected
+    std::string session = {};                  // to be resumed
+    std::uint64_t sequence = 0;
     Load load;
     Limiter sends;
     Clock::time_point written{};      // the socket is free from here
@@ -85,26 +93,26 @@ struct Connection {
     std::int64_t ordinary = 0;        // events that are not heartbeats
     std::uint64_t late_heartbeats = 0;
     std::uint64_t repeated = 0;
+    std::uint64_t beginnings = 0; // identified or resumed
 };
 
 class SimulatedBot {
 public:
-    SimulatedBot(std::mt19937_64& random, Shape shape)
-        : server(
-              {.max_concurrency = 16, .events = {shape, 120, 60s}, .presences = {shape, 5, 20s}}),
-          random_(random) {}
+    SimulatedBot(std::mt19937_64& random, Shape shape, std::uint64_t max_concurrency = 16)
+        : server({.max_concurrency = max_concurrency,
+                  .events = {shape, 120, 60s},
+                  .presences = {shape, 5, 20s}}),
+          random_(random),
+          identifies_(io_, gateway::SessionStartLimit::parse(server.bot_info(now())), {}, clock) {}
 
     Connection& connect(const Load& load) {
-        const std::uint64_t shard = connections_.size();
-        Connection& made = connections_.emplace_back(server.open(now()), load, io_, clock, lists_);
-        made.sends.try_acquire(Opcode::identify).value().sent();
-        server.receive(made.id, {.opcode = Opcode::identify, .shard = shard}, now());
-        return made;
+        return connections_.emplace_back(connections_.size(), load, io_, clock, lists_);
     }
 
     void run(Duration time) {
         end_ = clock.now() + time;
         for (Connection& connection : connections_) {
+            spawn(live(connection));
             spawn(beat(connection));
             spawn(beat_on_demand(connection));
             spawn(burst(connection));
@@ -113,6 +121,7 @@ public:
             if (connection.load.stall > 0s) spawn(stall(connection));
         }
         clock.run_for(io_, time);
+        identifies_.close();
         for (Connection& connection : connections_)
             connection.sends.close();
         clock.run(io_);
@@ -123,6 +132,7 @@ public:
         return sum(&Connection::late_heartbeats);
     }
     [[nodiscard]] std::uint64_t repeated() const { return sum(&Connection::repeated); }
+    [[nodiscard]] std::uint64_t beginnings() const { return sum(&Connection::beginnings); }
     [[nodiscard]] std::uint64_t crowded_heartbeats() const {
         std::uint64_t crowded = 0;
         for (const Connection& connection : connections_) {
@@ -147,14 +157,73 @@ private:
     }
     [[nodiscard]] bool over() const { return clock.now() >= end_; }
 
+    /// Connects, stays for a while, is cut off, and connects again.
+    Task live(Connection& connection) {
+        while (!over()) {
+            co_await clock.sleep(10ms + up_to(random_, 2s));
+            connection.id = server.open(now());
+            connection.written = connection.last_arrival = clock.now();
+            connection.sends.reset();
+            const bool begun = co_await begin(connection);
+            if (begun) {
+                ++connection.beginnings;
+                connection.sends.release();
+            }
+            if (connection.load.lifetime == 0s) co_return;
+            co_await clock.sleep(up_to(random_, milliseconds(connection.load.lifetime)));
+            connection.sends.hold();
+            server.close(std::exchange(connection.id, 0));
+            if (random_() % 3 == 0) connection.session.clear(); // too old to be resumed
+        }
+    }
+    asio::awaitable<bool> begin(Connection& connection) {
+        if (!connection.session.empty()) {
+            SendPermit permit = co_await connection.sends.acquire(Opcode::resume);
+            const auto reply = co_await exchange(connection, std::move(permit));
+            if (reply.outcome == testing::GatewayOutcome::resumed) co_return true;
+        }
+        gateway::IdentifyPermit turn = co_await identifies_.acquire(connection.shard);
+        SendPermit permit = co_await connection.sends.acquire(Opcode::identify);
+        turn.sent();
+        const auto reply = co_await exchange(connection, std::move(permit));
+        turn.answered();
+        co_return reply.outcome == testing::GatewayOutcome::ready;
+    }
+    /// Not written out in a coroutine: g++ 12 destroys such a temporary of a co_await expression
+    /// twice.
+    static testing::GatewayEvent event_of(const Connection& connection, Opcode opcode,
+                                          std::uint64_t guild = 0) {
+        return {.opcode = opcode,
+                .shard = connection.shard,
+                .session = connection.session,
+                .sequence = connection.sequence,
+                .guild = guild,
+                .nonce = nonce_of(guild)};
+    }
+    /// Writes the first event of a connection and waits for its answer.
+    asio::awaitable<testing::GatewayReply> exchange(Connection& connection, SendPermit permit) {
+        const testing::GatewayEvent event = event_of(connection, permit.opcode());
+        permit.sent();
+        co_await clock.sleep(way_of(connection));
+        const auto reply = server.receive(connection.id, event, now());
+        co_await clock.sleep(10ms + up_to(random_, 290ms));
+        connection.session = reply.session;
+        connection.sequence = reply.sequence;
+        co_return reply;
+    }
+    /// From now to the arrival of what is written after all that was written before.
+    Duration way_of(Connection& connection) {
+        const auto way = 10ms + up_to(random_, 290ms);
+        connection.last_arrival =
+            std::max({connection.last_arrival, connection.stalled, connection.written + way});
+        return connection.last_arrival - clock.now();
+    }
+
     /// Writes go one after the other; the event reaches the server some time after its own.
     Task write(Connection& connection, SendPermit permit, Opcode opcode, std::uint64_t guild) {
         const auto start = std::max(clock.now(), connection.written);
         connection.written = start + up_to(random_, milliseconds(connection.load.write));
-        const auto way = 10ms + up_to(random_, 290ms);
-        connection.last_arrival =
-            std::max({connection.last_arrival, connection.stalled, connection.written + way});
-        spawn(arrive(connection, opcode, guild, connection.last_arrival - clock.now()));
+        spawn(arrive(connection, opcode, guild, way_of(connection)));
         if (connection.written > clock.now()) {
             co_await clock.sleep(connection.written - clock.now());
         }
@@ -165,10 +234,10 @@ private:
     }
 
     Task arrive(Connection& connection, Opcode opcode, std::uint64_t guild, Duration way) {
+        const auto id = connection.id;
         co_await clock.sleep(way);
-        const testing::GatewayEvent event{
-            .opcode = opcode, .guild = guild, .nonce = nonce_of(guild)};
-        const auto reply = server.receive(connection.id, event, now());
+        const testing::GatewayEvent event = event_of(connection, opcode, guild);
+        const auto reply = server.receive(id, event, now());
         if (reply.outcome != testing::GatewayOutcome::rate_limited) co_return;
         co_await clock.sleep(10ms + up_to(random_, 290ms));
         const auto told = connection.sends.on_rate_limited(reply.payload(event));
@@ -255,6 +324,7 @@ public:
 private:
     std::mt19937_64& random_;
     asio::io_context io_;
+    gateway::BasicIdentifyQueue<Clock> identifies_;
     std::shared_ptr<MemberListLimit> lists_ = std::make_shared<MemberListLimit>();
     std::deque<Connection> connections_;
     Clock::time_point end_{};
