@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: sh examples/run.sh [arguments of the demo...]
+# usage: sh examples/run.sh [name of an example, 02_shards say] [its arguments...]
 #
-# Installs what is missing (Debian), builds the demo and runs it.
+# Installs what is missing (Debian), builds the example, by default the demo, and runs it.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -14,6 +14,11 @@ done
 if [ -z "$demo" ]; then
     echo "There is no demo in examples yet."
     exit 0
+fi
+
+if [ -n "${1-}" ] && [ -f "$root/examples/$1.cpp" ]; then
+    demo=$1
+    shift
 fi
 
 sh "$root/cmake/install-debian.sh" build demo
