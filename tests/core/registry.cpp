@@ -6,6 +6,7 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -271,6 +272,25 @@ TEST_CASE("nothing is evicted that could be lost", "[R23]") {
         --lane.holders;
         CHECK(evicted_at(start + 1h) == 1);
     }
+}
+
+TEST_CASE("only buckets in use are visited, however many are idle") {
+    Registry registry;
+    for (std::uint64_t id = 1; id <= 100; ++id)
+        registry.set_idle(*registry.lane(key(1, id), {}).bucket, start);
+    Lane& used = registry.lane(key(1, 7), {});
+    Lane& merged = registry.lane(key(2, 8), {});
+    registry.set_busy(*used.bucket);
+    registry.merge(*merged.bucket, *registry.lane(key(1, 9), {}).bucket); // which was idle
+    std::vector<Lane*> visited;
+    registry.each_busy_lane([&](Lane& lane) {
+        visited.push_back(&lane);
+        registry.set_idle(*lane.bucket, start); // allowed, and disturbs nobody
+    });
+    REQUIRE(visited.size() == 3);
+    CHECK(visited[0] == &used);
+    CHECK(std::count(visited.begin(), visited.end(), &merged) == 1);
+    CHECK(registry.idle_count() == 100);
 }
 
 TEST_CASE("a sweep takes a few steps and no more", "[R23]") {

@@ -48,7 +48,7 @@ struct Bucket {
     BucketKey key;
     Window window;
     LaneList lanes;
-    BucketHook idle_hook;
+    BucketHook use_hook;     ///< the registry's busy or idle buckets
     BucketHook watch_hook;   ///< waits for a probe of the same major parameter
     BucketHook unknown_hook; ///< the unknown buckets of its route
     Bucket* merged_into = nullptr;
@@ -56,6 +56,7 @@ struct Bucket {
     std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
     std::uint32_t places = 0;    ///< places that point here; differs from in_flight after a merge
     std::uint32_t queued = 0;    ///< waiters in all lanes
+    bool busy = false;           ///< may have waiters or places; see Registry::set_busy()
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 

@@ -129,6 +129,16 @@ public:
         for (Lane* lane : lanes_)
             visit(*lane);
     }
+    /// All lanes that have waiters, and others of their buckets. `visit` may empty queues and send
+    /// the lane's own bucket to rest, and must not touch other buckets.
+    template <class Visitor>
+    void each_busy_lane(Visitor visit) {
+        for (auto at = busy_.begin(); at != busy_.end();) {
+            Bucket& bucket = *at++;
+            for (Lane& lane : bucket.lanes)
+                visit(lane);
+        }
+    }
 
 private:
     template <class Item, class Key>
@@ -159,7 +169,8 @@ private:
     std::deque<std::string> hash_texts_; // a deque: the map's keys point into it
     boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
     boost::unordered_flat_set<HashId> split_;
-    BucketList<&Bucket::idle_hook> idle_; // longest idle first
+    BucketList<&Bucket::use_hook> idle_; // longest idle first
+    BucketList<&Bucket::use_hook> busy_; // the others, but those that were never used
     std::size_t idle_count_ = 0;
 };
 
@@ -294,13 +305,21 @@ inline void Registry::drop_place(Bucket* bucket) noexcept {
 }
 
 inline void Registry::set_busy(Bucket& bucket) noexcept {
-    if (!bucket.idle_hook.is_linked()) return;
-    bucket.idle_hook.unlink();
-    --idle_count_;
+    if (bucket.busy) return;
+    if (bucket.use_hook.is_linked()) {
+        bucket.use_hook.unlink();
+        --idle_count_;
+    }
+    busy_.push_back(bucket);
+    bucket.busy = true;
 }
 
 inline void Registry::set_idle(Bucket& bucket, Time now) noexcept {
-    set_busy(bucket);
+    if (bucket.use_hook.is_linked()) {
+        bucket.use_hook.unlink();
+        if (!bucket.busy) --idle_count_;
+    }
+    bucket.busy = false;
     bucket.last_used = now;
     idle_.push_back(bucket);
     ++idle_count_;

@@ -274,7 +274,7 @@ inline std::size_t Scheduler::collect(Time now, Duration idle) {
 
 inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
     std::size_t refused = 0;
-    registry_.each_lane([&](Lane& lane) {
+    registry_.each_busy_lane([&](Lane& lane) {
         refused += lane.queued;
         refuse_lane(lane, why, now);
     });
