@@ -11,14 +11,13 @@
 #ifndef SLUICE_CORE_GLOBAL_LIMIT_HPP
 #define SLUICE_CORE_GLOBAL_LIMIT_HPP
 
+#include <sluice/core/fifo.hpp>
 #include <sluice/core/time.hpp>
-
-#include <boost/circular_buffer.hpp>
 
 #include <algorithm>
 #include <cassert>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 
 namespace sluice::core {
 
@@ -81,9 +80,9 @@ private:
     Duration longest_hold_{0};
     Time blocked_until_ = Time::min();
     std::int64_t held_ = 0;
-    boost::circular_buffer<Time> releases_{64}; // of answered requests, ascending
-    std::deque<Hold> holds_; // of all requests not yet expired; kept only for longest_hold_
-    Slot first_hold_ = 1;    // the slot that holds_.front() stands for
+    Fifo<Time> releases_; // of answered requests, ascending
+    Fifo<Hold> holds_;    // of all requests not yet expired; kept only for longest_hold_
+    Slot first_hold_ = 1; // the slot that holds_.front() stands for
 };
 
 inline GlobalLimit::Slot GlobalLimit::take(Time now) {
@@ -105,7 +104,6 @@ inline void GlobalLimit::give_back(Slot slot, Time now, Duration credit) {
     const Time at = now + period_ - std::min(credit, period_);
     // Ascending by construction: a slot released later than it must be is merely late.
     const Time last = releases_.empty() ? at : std::max(at, releases_.back());
-    if (releases_.full()) releases_.set_capacity(2 * releases_.capacity());
     releases_.push_back(last);
 }
 

@@ -20,10 +20,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sluice::core {
 
@@ -66,7 +66,7 @@ public:
     /// 0 when the hash has never been interned.
     [[nodiscard]] HashId find_hash(std::string_view hash) const noexcept;
     [[nodiscard]] std::string_view hash_text(HashId id) const noexcept {
-        return id == 0 ? std::string_view() : std::string_view(hash_texts_[id - 1]);
+        return id == 0 ? std::string_view() : std::string_view(*hash_texts_[id - 1]);
     }
     [[nodiscard]] std::string_view hash_of(const Bucket& bucket) const noexcept {
         return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
@@ -166,7 +166,7 @@ private:
     Set<Lane, LaneKey> lanes_;
     Set<Bucket, BucketKey> buckets_;
     boost::unordered_flat_map<std::uint64_t, std::unique_ptr<Family>> families_;
-    std::deque<std::string> hash_texts_; // a deque: the map's keys point into it
+    std::vector<std::unique_ptr<const std::string>> hash_texts_; // the map's keys point into them
     boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
     boost::unordered_flat_set<HashId> split_;
     BucketList<&Bucket::use_hook> idle_; // longest idle first
@@ -242,9 +242,9 @@ inline HashId Registry::intern(std::string_view hash) {
     if (hash.empty()) return 0;
     if (const HashId known = find_hash(hash)) return known;
     if (hash_texts_.size() >= most_hashes) return 0;
-    hash_texts_.emplace_back(hash);
+    hash_texts_.push_back(std::make_unique<const std::string>(hash));
     const auto id = static_cast<HashId>(hash_texts_.size());
-    hash_ids_.emplace(hash_texts_.back(), id);
+    hash_ids_.emplace(*hash_texts_.back(), id);
     return id;
 }
 

@@ -16,6 +16,7 @@
 #include <sluice/core/answer.hpp>
 #include <sluice/core/bucket.hpp>
 #include <sluice/core/event.hpp>
+#include <sluice/core/fifo.hpp>
 #include <sluice/core/gate.hpp>
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
@@ -31,7 +32,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -257,8 +257,8 @@ private:
     Counters counters_;
     std::vector<Event> events_;
     boost::unordered_flat_set<Major, MajorHash> gone_webhooks_;
-    std::deque<Major> gone_order_; // the oldest is forgotten when there are too many
-    std::uint32_t token_ = 0;      // how many have been replaced
+    Fifo<Major> gone_order_;  // the oldest is forgotten when there are too many
+    std::uint32_t token_ = 0; // how many have been replaced
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
