@@ -88,6 +88,12 @@ public:
         co_await socket_.async_handshake("127.0.0.1", "/?v=10&encoding=json", asio::use_awaitable);
         co_return co_await read();
     }
+    /// Up to and with READY, which it returns.
+    asio::awaitable<Json> begin() {
+        co_await connect();
+        co_await send(identify());
+        co_return co_await read();
+    }
     Task send(std::string text) {
         co_await socket_.async_write(asio::buffer(text), asio::use_awaitable);
     }
@@ -188,9 +194,7 @@ TEST_CASE("GET /gateway/bot on the same port counts identifies down", "[F15]") {
     World world({.total = 7, .remaining = 7, .max_concurrency = 2, .shards = 3, .token = "t"});
     world.run([](World& w) -> Task {
         Client client = w.client();
-        co_await client.connect();
-        co_await client.send(identify());
-        co_await client.read();
+        co_await client.begin();
     }(world));
     const auto response = get(world, "/api/v10/gateway/bot?x=1", "Bot t");
     REQUIRE(response.result_int() == 200);
@@ -256,9 +260,7 @@ TEST_CASE("RATE_LIMITED over a socket is read by the send limiter's parser", "[F
     World world;
     world.run([](World& w) -> Task {
         Client client = w.client();
-        co_await client.connect();
-        co_await client.send(identify());
-        co_await client.read();
+        co_await client.begin();
         for (int i = 0; i < 2; ++i)
             co_await client.send(whole_list);
         const Json told = co_await client.read();
@@ -275,9 +277,7 @@ TEST_CASE("over a socket a presence too many is dropped, and nobody is told", "[
     World world;
     world.run([](World& w) -> Task {
         Client client = w.client();
-        co_await client.connect();
-        co_await client.send(identify());
-        co_await client.read();
+        co_await client.begin();
         for (int i = 0; i < 6; ++i)
             co_await client.send(presence);
         co_await client.send(heartbeat);
@@ -311,9 +311,7 @@ TEST_CASE("a session outlives its connection and is resumed without an identify"
     World world;
     world.run([](World& w) -> Task {
         Client first = w.client();
-        co_await first.connect();
-        co_await first.send(identify());
-        const Json ready = co_await first.read();
+        const Json ready = co_await first.begin();
         w.server->disconnect_all();
         const int code = co_await first.close_code();
         CHECK(code == 1006);
