@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// Routes: the identity of a template, the major parameter, and the reading of raw targets. Every
-// route of Discord's docs (routes.tsv) is filled with realistic ids and parsed in many spellings.
+// Routes: the identity of a template, the major parameter, and the reading of raw targets. The
+// routes that Discord documents are in route_documented.cpp.
 #include <sluice/route.hpp>
 
 #include "support/catch.hpp"
+#include "support/routes.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <functional>
 #include <future>
-#include <iterator>
-#include <optional>
 #include <random>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -25,6 +21,7 @@
 
 using sluice::MajorKind;
 using sluice::Route;
+using namespace sluice::tests::routes;
 
 static_assert(std::is_trivially_copyable_v<Route>);
 static_assert(sizeof(Route) <= 64);
@@ -45,93 +42,6 @@ constexpr auto callback =
     sluice::route<"POST /interactions/{interaction.id}/{interaction.token}/callback">;
 constexpr auto get_gateway = sluice::route<"GET /gateway/bot">;
 
-// base64 of "interaction:846462639134605312:<random>", and one whose tail differs between base64
-// and base64url.
-const std::string interaction_token =
-    "aW50ZXJhY3Rpb246ODQ2NDYyNjM5MTM0NjA1MzEyOmZWVjVXYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3OD"
-    "lBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWmFiY2RlZmdoaWprbG1u";
-const std::string url_safe_interaction_token =
-    "aW50ZXJhY3Rpb246MTIzNDU2Nzg5MDEyMzQ1Njc4OTr7__5-fn4_Pz8";
-const std::string webhook_token = "3d89bb7572e0fb30d8128367b3b1b44fecd1726de135cbe28a41f8b2f777c372"
-                                  "ba2939e72279b94526ff5d1bd4358d";
-
-/// What a bot may put in one pair of braces. `round` goes through the spellings.
-std::string value_for(std::string_view name, std::string_view path, std::size_t round) {
-    using Choices = std::array<std::string_view, 4>;
-    static constexpr Choices ids{"12345678901234567", "123456789012345678", "1234567890123456789",
-                                 "18446744073709551615"};
-    static constexpr Choices emoji{"\xF0\x9F\x91\x8D", "%F0%9F%91%8D", "blob:123456789012345678",
-                                   "blob%3a123456789012345678"};
-    static constexpr Choices codes{"hgM48av5Q69A", "0vcdhlbw", "discord-developers", "12345"};
-    static const Choices webhook_tokens{webhook_token, "abcdefgh", "2d-_ABC", "777"};
-    if (name == "interaction.token") {
-        return round % 2 == 0 ? interaction_token : url_safe_interaction_token;
-    }
-    if (name == "webhook.token") return std::string{webhook_tokens[round]};
-    if (name.ends_with(".code")) return std::string{codes[round]};
-    if (name == "instance_id") return "i-1276580072400224306-gc-912952092627435520";
-    const bool reaction = name == "emoji.id" && path.find("reactions") != path.npos;
-    return std::string{reaction ? emoji[round] : ids[round]};
-}
-
-/// Replaces every {name} in `path` by what `fill` gives for it.
-std::string filled(std::string_view path,
-                   const std::function<std::string(std::string_view)>& fill) {
-    std::string out;
-    while (!path.empty()) {
-        const auto open = std::min(path.find('{'), path.size());
-        out += path.substr(0, open);
-        path.remove_prefix(open);
-        if (path.empty()) break;
-        const auto close = path.find('}');
-        out += fill(path.substr(1, close - 1));
-        path.remove_prefix(close + 1);
-    }
-    return out;
-}
-
-/// Indexed by MajorKind; the words are those of routes.tsv.
-constexpr std::array<std::string_view, 6> kinds{"-",       "channel",       "guild",
-                                                "webhook", "webhook+token", "interaction token"};
-
-std::string described(const std::optional<Route>& route) {
-    if (!route) return "refused";
-    return std::string{route->text()} + " | " +
-           std::string{kinds[static_cast<std::size_t>(route->major().kind)]};
-}
-
-struct Row {
-    std::string method;
-    std::string path;
-    std::string major;
-};
-
-std::vector<Row> documented_routes() {
-    std::ifstream file{SLUICE_TEST_DIR "/routes.tsv"};
-    std::vector<Row> rows;
-    for (std::string line; std::getline(file, line);) {
-        if (line.empty() || line.front() == '#') continue;
-        std::istringstream fields{line};
-        Row row;
-        fields >> row.method >> row.path >> std::ws;
-        std::getline(fields, row.major);
-        rows.push_back(row);
-    }
-    return rows;
-}
-
-std::vector<std::string> words_of(const std::string& text) {
-    std::istringstream words{text};
-    return {std::istream_iterator<std::string>{words}, {}};
-}
-
-Route parsed(std::string_view method, std::string_view target) {
-    const auto route = Route::parse(method, target);
-    INFO(method << ' ' << target);
-    REQUIRE(route.has_value());
-    return *route;
-}
-
 enum class ChannelId : std::uint64_t {};
 enum OldChannelId { old_channel = 123 };
 
@@ -146,43 +56,6 @@ struct NamedSnowflake {
 };
 
 } // namespace
-
-TEST_CASE("every documented route is recognised in every spelling of its target", "[R1]") {
-    const std::vector<Row> rows = documented_routes();
-    REQUIRE(rows.size() == 229);
-    std::vector<std::string> prefixes =
-        words_of("/api /api/v10 /v9 /api/v6 https://discord.com/api/v10 https://discordapp.com/api "
-                 "https://ptb.discord.com/api/v9 https://canary.discord.com/api "
-                 "http://localhost:8080/api/v10 http://[::1]:3000");
-    prefixes.emplace_back();
-    const std::array<std::string, 5> suffixes{"", "/", "?wait=true&q=/a//b?", "#frag", "/?a=1#x"};
-    for (const Row& row : rows) {
-        const std::string text = filled(row.path, [](auto) { return "{}"; });
-        const std::string expected = row.method + ' ' + text + " | " + row.major;
-        for (std::size_t round = 0; round < 4; ++round) {
-            const std::string path =
-                filled(row.path, [&](auto name) { return value_for(name, row.path, round); });
-            for (std::size_t i = 0; i < prefixes.size() * suffixes.size(); ++i) {
-                const std::string target =
-                    prefixes[i / suffixes.size()] + path + suffixes[i % suffixes.size()];
-                CAPTURE(target);
-                CHECK(described(Route::parse(row.method, target)) == expected);
-            }
-        }
-    }
-}
-
-TEST_CASE("documented routes have identities of their own") {
-    std::unordered_set<std::uint64_t> ids;
-    std::unordered_set<std::string_view> texts;
-    for (const Row& row : documented_routes()) {
-        const Route route = parsed(row.method, filled(row.path, [](auto) { return "1"; }));
-        CHECK(route.method() == row.method);
-        ids.insert(route.id());
-        texts.insert(route.text());
-    }
-    CHECK(ids.size() == texts.size());
-}
 
 TEST_CASE("a parsed target equals the route made from the template") {
     CHECK(create_message(1) == parsed("POST", "/channels/1/messages"));
