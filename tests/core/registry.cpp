@@ -218,7 +218,7 @@ TEST_CASE("a moved lane takes its queue along", "[R4]") {
     Bucket& from = *lane.bucket;
     Bucket& to = *registry.lane(key(2), {}).bucket;
     lane.queued = from.queued = 4;
-    Registry::move_lane(lane, to);
+    registry.move_lane(lane, to);
     CHECK(from.queued == 0);
     CHECK(from.lanes.empty());
     CHECK(to.queued == 4);
@@ -274,17 +274,20 @@ TEST_CASE("nothing is evicted that could be lost", "[R23]") {
     }
 }
 
-TEST_CASE("only buckets in use are visited, however many are idle") {
+TEST_CASE("only buckets with waiters are visited, however many there are") {
     Registry registry;
     for (std::uint64_t id = 1; id <= 100; ++id)
         registry.set_idle(*registry.lane(key(1, id), {}).bucket, start);
     Lane& used = registry.lane(key(1, 7), {});
     Lane& merged = registry.lane(key(2, 8), {});
-    registry.set_busy(*used.bucket);
+    registry.set_waiting(*used.bucket);
+    merged.queued = merged.bucket->queued = 1;
+    registry.set_waiting(*merged.bucket);
     registry.merge(*merged.bucket, *registry.lane(key(1, 9), {}).bucket); // which was idle
     std::vector<Lane*> visited;
-    registry.each_busy_lane([&](Lane& lane) {
+    registry.each_waiting_lane([&](Lane& lane) {
         visited.push_back(&lane);
+        lane.bucket->queued -= std::exchange(lane.queued, 0);
         registry.set_idle(*lane.bucket, start); // allowed, and disturbs nobody
     });
     REQUIRE(visited.size() == 3);
@@ -301,6 +304,35 @@ TEST_CASE("a sweep takes a few steps and no more", "[R23]") {
     CHECK(registry.sweep(start + 1h, start - 1s, 1000, 2) == 0); // none is idle that long
     CHECK(registry.sweep(start + 1h, start - 1s, 50, 20) == 20); // but there are too many
     CHECK(registry.idle_count() == 78);
+}
+
+TEST_CASE("a bucket that is used again and again is not evicted for its age", "[R23]") {
+    Registry registry;
+    for (std::uint64_t id = 1; id <= 10; ++id)
+        registry.set_idle(*registry.lane(key(1, id), {}).bucket, start);
+    Bucket& used = *registry.lane(key(1, 3), {}).bucket;
+    for (int second = 1; second <= 100; ++second) {
+        registry.set_idle(used, start + second * 1s);
+        registry.sweep(start + second * 1s, start + second * 1s - 30s, 1000, 2);
+    }
+    CHECK(registry.bucket_count() == 1);
+    CHECK(registry.find_lane(key(1, 3)) != nullptr);
+    CHECK(registry.sweep(start + 160s, start + 130s, 1000, 2) ==
+          1); // twice that time at the latest
+}
+
+TEST_CASE("however many buckets come and are used, no more stay than there may be", "[R23]") {
+    Registry registry;
+    std::size_t most = 0;
+    for (std::uint64_t id = 1; id <= 10'000; ++id) {
+        const Time now = start + id * 1ms;
+        for (std::uint64_t again : {id, id * 7 % 40, id / 2}) { // new, hot and halfway back
+            registry.set_idle(*registry.lane(key(1, again), {}).bucket, now);
+            registry.sweep(now, now - 1h, 100, 2);
+        }
+        most = std::max(most, registry.idle_count());
+    }
+    CHECK(most <= 120); // those used again are looked at twice
 }
 
 TEST_CASE("a bucket in use is not among the idle ones") {

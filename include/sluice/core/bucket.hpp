@@ -48,15 +48,17 @@ struct Bucket {
     BucketKey key;
     Window window;
     LaneList lanes;
-    BucketHook use_hook;     ///< the registry's busy or idle buckets
+    BucketHook use_hook;     ///< the registry's buckets with waiters, or the others by age
     BucketHook watch_hook;   ///< waits for a probe of the same major parameter
     BucketHook unknown_hook; ///< the unknown buckets of its route
     Bucket* merged_into = nullptr;
-    Time last_used = Time::min();
-    std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
-    std::uint32_t places = 0;    ///< places that point here; differs from in_flight after a merge
-    std::uint32_t queued = 0;    ///< waiters in all lanes
-    bool busy = false;           ///< may have waiters or places; see Registry::set_busy()
+    Time last_used = Time::min(); ///< when it was last sent to rest
+    Time filed = Time::min();     ///< last_used when its place among the others was last looked at
+    std::uint32_t in_flight = 0;  ///< places taken and neither answered nor lost
+    std::uint32_t places = 0;     ///< places that point here; differs from in_flight after a merge
+    std::uint32_t queued = 0;     ///< waiters in all lanes
+    bool idle = false;            ///< has neither waiters nor places; see Registry::set_idle()
+    bool waits = false;           ///< is among those with waiters; see Registry::set_waiting()
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 

@@ -97,7 +97,7 @@ public:
     void rename(Bucket& bucket, const BucketKey& key);
     /// Everything in `from` counts in `to` from now on. `from` lives on while places point at it.
     void merge(Bucket& from, Bucket& to);
-    static void move_lane(Lane& lane, Bucket& to) noexcept;
+    void move_lane(Lane& lane, Bucket& to) noexcept;
 
     static Bucket& resolve(Bucket* bucket) noexcept {
         while (bucket->merged_into != nullptr)
@@ -109,14 +109,34 @@ public:
         set_busy(bucket);
     }
     /// A place no longer points at this bucket.
-    void drop_place(Bucket* bucket) noexcept;
+    void drop_place(Bucket* bucket) noexcept {
+        if (--bucket->places == 0 && bucket->merged_into != nullptr) drop_merged(bucket);
+    }
 
-    void set_busy(Bucket& bucket) noexcept;
-    /// The bucket has neither waiters nor places.
-    void set_idle(Bucket& bucket, Time now) noexcept;
-    /// Evicts a few buckets at the old end of the idle list: those idle since `before`, and any
-    /// while there are more than `most` of them. Nothing is evicted that could be lost.
-    std::size_t sweep(Time now, Time before, std::size_t most, std::size_t steps);
+    /// The bucket has waiters or places.
+    void set_busy(Bucket& bucket) noexcept {
+        if (!bucket.idle) return;
+        bucket.idle = false;
+        --idle_count_;
+    }
+    /// The bucket has waiters, so that each_waiting_lane() visits it.
+    void set_waiting(Bucket& bucket) noexcept;
+    /// The bucket has neither waiters nor places. This touches nothing but the bucket.
+    void set_idle(Bucket& bucket, Time now) noexcept {
+        bucket.last_used = now;
+        if (bucket.filed == Time::min()) bucket.filed = now;
+        if (bucket.idle) return;
+        bucket.idle = true;
+        ++idle_count_;
+        if (bucket.waits) stop_waiting(bucket, now);
+    }
+    /// Evicts a few buckets: those idle since `before`, and any idle ones while there are more than
+    /// `most` of them. Nothing is evicted that could be lost. A bucket goes at the latest when it
+    /// has been idle for twice as long.
+    std::size_t sweep(Time now, Time before, std::size_t most, std::size_t steps) {
+        const bool none = filed_.empty() || filed_.front().filed > before;
+        return none && idle_count_ <= most ? 0 : evict_some(now, before, most, steps);
+    }
     /// Evicts every bucket idle since `before`.
     std::size_t collect(Time now, Time before);
 
@@ -132,8 +152,8 @@ public:
     /// All lanes that have waiters, and others of their buckets. `visit` may empty queues and send
     /// the lane's own bucket to rest, and must not touch other buckets.
     template <class Visitor>
-    void each_busy_lane(Visitor visit) {
-        for (auto at = busy_.begin(); at != busy_.end();) {
+    void each_waiting_lane(Visitor visit) {
+        for (auto at = waiting_.begin(); at != waiting_.end();) {
             Bucket& bucket = *at++;
             for (Lane& lane : bucket.lanes)
                 visit(lane);
@@ -160,8 +180,12 @@ private:
     template <class Item, class Key>
     using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
     Family* entry(std::uint64_t family);
+    static void drop_merged(Bucket* bucket) noexcept;
+    void stop_waiting(Bucket& bucket, Time now) noexcept;
+    void file(Bucket& bucket, Time now) noexcept;
     static bool evictable(Bucket& bucket, Time now) noexcept;
     void evict(Bucket& bucket) noexcept;
+    std::size_t evict_some(Time now, Time before, std::size_t most, std::size_t steps);
 
     Set<Lane, LaneKey> lanes_;
     Set<Bucket, BucketKey> buckets_;
@@ -169,8 +193,10 @@ private:
     std::vector<std::unique_ptr<const std::string>> hash_texts_; // the map's keys point into them
     boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
     boost::unordered_flat_set<HashId> split_;
-    BucketList<&Bucket::use_hook> idle_; // longest idle first
-    BucketList<&Bucket::use_hook> busy_; // the others, but those that were never used
+    // Every bucket is in one of two lists. Use does not move it, which would touch its neighbours:
+    // whoever looks for old ones files those again that have been used since.
+    BucketList<&Bucket::use_hook> filed_; // ascending by Bucket::filed, more or less
+    BucketList<&Bucket::use_hook> waiting_;
     std::size_t idle_count_ = 0;
 };
 
@@ -211,6 +237,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     auto made = std::make_unique<Bucket>();
     made->key = key;
     buckets_.insert(made.get());
+    filed_.push_back(*made);
     if (!key.hash_known) {
         if (Family* route = entry(key.name)) route->unknown.push_back(*made);
     }
@@ -274,6 +301,7 @@ inline void Registry::merge(Bucket& from, Bucket& to) {
     buckets_.erase(&from);
     from.unknown_hook.unlink();
     from.watch_hook.unlink();
+    from.use_hook.unlink();
     set_busy(from);
     set_busy(to);
     to.absorb_places(from);
@@ -294,39 +322,39 @@ inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
     lane.bucket = &to;
     to.lanes.push_back(lane);
     to.queued += lane.queued;
+    if (lane.queued != 0) set_waiting(to);
 }
 
-inline void Registry::drop_place(Bucket* bucket) noexcept {
-    while (--bucket->places == 0 && bucket->merged_into != nullptr) {
+inline void Registry::drop_merged(Bucket* bucket) noexcept {
+    while (bucket->places == 0 && bucket->merged_into != nullptr) {
         Bucket* to = bucket->merged_into;
         delete bucket;
         bucket = to;
+        --bucket->places;
     }
 }
 
-inline void Registry::set_busy(Bucket& bucket) noexcept {
-    if (bucket.busy) return;
-    if (bucket.use_hook.is_linked()) {
-        bucket.use_hook.unlink();
-        --idle_count_;
-    }
-    busy_.push_back(bucket);
-    bucket.busy = true;
+inline void Registry::set_waiting(Bucket& bucket) noexcept {
+    set_busy(bucket);
+    if (bucket.waits) return;
+    bucket.waits = true;
+    bucket.use_hook.unlink();
+    waiting_.push_back(bucket);
 }
 
-inline void Registry::set_idle(Bucket& bucket, Time now) noexcept {
-    if (bucket.use_hook.is_linked()) {
-        bucket.use_hook.unlink();
-        if (!bucket.busy) --idle_count_;
-    }
-    bucket.busy = false;
-    bucket.last_used = now;
-    idle_.push_back(bucket);
-    ++idle_count_;
+inline void Registry::stop_waiting(Bucket& bucket, Time now) noexcept {
+    bucket.waits = false;
+    file(bucket, now);
+}
+
+inline void Registry::file(Bucket& bucket, Time now) noexcept {
+    bucket.use_hook.unlink();
+    bucket.filed = now;
+    filed_.push_back(bucket);
 }
 
 inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
-    if (bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
+    if (!bucket.idle || bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
     if (bucket.window.deadline().value_or(Time::min()) > now) return false;
     for (const Lane& lane : bucket.lanes) {
         if (lane.in_use() || lane.blocked_until > now) return false;
@@ -346,16 +374,20 @@ inline void Registry::evict(Bucket& bucket) noexcept {
     delete &bucket;
 }
 
-inline std::size_t Registry::sweep(Time now, Time before, std::size_t most, std::size_t steps) {
+inline std::size_t Registry::evict_some(Time now, Time before, std::size_t most,
+                                        std::size_t steps) {
     std::size_t evicted = 0;
-    for (; steps > 0 && !idle_.empty(); --steps) {
-        Bucket& oldest = idle_.front();
-        if (oldest.last_used > before && idle_count_ <= most) break;
-        if (evictable(oldest, now)) {
+    for (; steps > 0 && !filed_.empty(); --steps) {
+        Bucket& oldest = filed_.front();
+        const bool too_many = idle_count_ > most;
+        if (oldest.filed > before && !too_many) break;
+        if (oldest.last_used > oldest.filed) {
+            file(oldest, oldest.last_used); // used since: its turn comes again
+        } else if ((too_many || oldest.last_used <= before) && evictable(oldest, now)) {
             evict(oldest);
             ++evicted;
         } else {
-            set_idle(oldest, now); // its window is still open: look again one idle time later
+            file(oldest, now); // in use, or its window is still open
         }
     }
     return evicted;
@@ -363,9 +395,9 @@ inline std::size_t Registry::sweep(Time now, Time before, std::size_t most, std:
 
 inline std::size_t Registry::collect(Time now, Time before) {
     std::size_t evicted = 0;
-    for (auto at = idle_.begin(); at != idle_.end() && at->last_used <= before;) {
+    for (auto at = filed_.begin(); at != filed_.end();) {
         Bucket& bucket = *at++;
-        if (!evictable(bucket, now)) continue;
+        if (bucket.last_used > before || !evictable(bucket, now)) continue;
         evict(bucket);
         ++evicted;
     }

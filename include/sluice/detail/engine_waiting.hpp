@@ -216,7 +216,7 @@ template <class Clock, class Mutex>
 core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_context& context,
                                                 core::Time now) {
     std::vector<WaitOperation*> queued;
-    scheduler_.registry().each_busy_lane([&](core::Lane& lane) {
+    scheduler_.registry().each_waiting_lane([&](core::Lane& lane) {
         for (core::Waiter& waiter : lane.waiting) {
             auto& operation = static_cast<WaitOperation&>(waiter);
             if (operation.context == &context) queued.push_back(&operation);

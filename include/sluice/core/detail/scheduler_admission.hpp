@@ -127,7 +127,7 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
         ++lane.bounded;
         bounds_.set(waiter, waiter.bound);
     }
-    registry_.set_busy(*lane.bucket);
+    registry_.set_waiting(*lane.bucket);
     serve(*lane.bucket, now);
     serve_global(now);
 }
@@ -274,7 +274,7 @@ inline std::size_t Scheduler::collect(Time now, Duration idle) {
 
 inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
     std::size_t refused = 0;
-    registry_.each_busy_lane([&](Lane& lane) {
+    registry_.each_waiting_lane([&](Lane& lane) {
         refused += lane.queued;
         refuse_lane(lane, why, now);
     });

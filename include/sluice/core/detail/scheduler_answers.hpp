@@ -188,7 +188,7 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
         // What is in flight from it was issued elsewhere and will count there all the same.
         to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;
-        Registry::move_lane(other, to);
+        registry_.move_lane(other, to);
         ++counters_.moved;
         note(EventKind::lane_moved, other);
     }

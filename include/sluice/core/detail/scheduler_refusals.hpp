@@ -201,7 +201,7 @@ inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind
     }
     if (status == 401 && !lane.traits.tokenless && !answer.old_token &&
         !std::exchange(unauthorized_, true)) {
-        registry_.each_busy_lane([&](Lane& other) {
+        registry_.each_waiting_lane([&](Lane& other) {
             if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });
     }
@@ -211,7 +211,7 @@ inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind
             gone_webhooks_.erase(gone_order_.front());
             gone_order_.pop_front();
         }
-        registry_.each_busy_lane([&](Lane& other) {
+        registry_.each_waiting_lane([&](Lane& other) {
             if (other.key.major == lane.key.major) {
                 refuse_lane(other, Refused::unknown_webhook, now);
             }
