@@ -41,7 +41,7 @@ public:
     }
     [[nodiscard]] std::optional<Ticket> try_acquire() const {
         core::Place place;
-        if (!issuer_->try_take(route_, AcquireOptions(), place)) return std::nullopt;
+        if (!issuer_->try_take(route_, 1, place)) return std::nullopt;
         return detail::TicketAccess::make(issuer_, place);
     }
 

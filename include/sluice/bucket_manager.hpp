@@ -95,7 +95,7 @@ public:
     /// limits.
     [[nodiscard]] std::optional<Ticket> try_acquire(Route route) {
         core::Place place;
-        if (!engine_->try_take(route, AcquireOptions(), place)) return std::nullopt;
+        if (!engine_->try_take(route, 1, place)) return std::nullopt;
         return detail::TicketAccess::make(engine_, place);
     }
 

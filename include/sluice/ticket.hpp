@@ -106,6 +106,9 @@ public:
 private:
     friend struct detail::TicketAccess;
 
+    Ticket(std::shared_ptr<detail::Issuer> issuer, const core::Place& place) noexcept
+        : issuer_(std::move(issuer)), place_(place) {}
+
     void drop() noexcept {
         if (place_.taken()) issuer_->lose(place_);
         core::Scheduler::release(place_);

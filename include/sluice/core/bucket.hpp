@@ -62,6 +62,11 @@ struct Bucket {
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 
+    /// Some list or heap of the scheduler's knows it.
+    [[nodiscard]] bool scheduled() const noexcept {
+        return wake_position != nowhere || ready_position != nowhere || watch_hook.is_linked();
+    }
+
     /// Places that count now: in flight, and lost ones that may have been counted by the server.
     [[nodiscard]] std::int64_t out(Time now) noexcept {
         expire_lost(now);
@@ -103,6 +108,10 @@ struct Bucket {
     /// Under another limit what was spent shows otherwise.
     void forget_sharing() noexcept { sharing_.reset(); }
 
+    [[nodiscard]] bool has_one_lane() const noexcept {
+        return !lanes.empty() && &lanes.front() == &lanes.back();
+    }
+    [[nodiscard]] bool has_sharing() const noexcept { return sharing_ != nullptr; }
     [[nodiscard]] bool has_lost() const noexcept { return lost_ != nullptr; }
 
 private:

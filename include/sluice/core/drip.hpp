@@ -53,6 +53,7 @@ private:
     static bool over(const DripSample& sample, Time now) noexcept {
         return sample.sent + sample.reset_after <= now;
     }
+    void narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept;
     void keep(const DripSample& sample) noexcept;
 
     // The two extremes of the window are the best witnesses: whatever grew, grew from the least or
@@ -67,14 +68,33 @@ private:
 inline void DripDetector::observe(const DripSample& sample, std::int64_t used,
                                   Duration unit) noexcept {
     const Duration before = least_;
-    if (used > 0) least_ = std::max(least_, (sample.reset_after - unit) / used);
-    if (used > 1) greatest_ = std::min(greatest_, (sample.reset_after + unit) / (used - 1));
-    const Duration step = std::max((before > Duration(0) ? before : least_) / 2, least_growth);
-    for (const DripSample* known : {&shortest_, &longest_}) {
-        if (grew(*known, sample, step) || grew(sample, *known, step)) drips_ = true;
+    narrow(sample.reset_after, used, unit);
+    // Growth below the least step proves nothing, whatever the interval is.
+    if (sample.reset_after > shortest_.reset_after + least_growth ||
+        longest_.reset_after > sample.reset_after + least_growth) {
+        const Duration step = std::max((before > Duration(0) ? before : least_) / 2, least_growth);
+        if (grew(shortest_, sample, step) || grew(sample, shortest_, step) ||
+            grew(longest_, sample, step) || grew(sample, longest_, step)) {
+            drips_ = true;
+        }
     }
     if (least_ > greatest_) drips_ = false;
     keep(sample);
+}
+
+/// Divisions are slow, and most answers of a window name the bounds that are known.
+inline void DripDetector::narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept {
+    const auto product = [](Duration each, std::int64_t times) {
+        return static_cast<double>(each.count()) * static_cast<double>(times);
+    };
+    const Duration least = reset_after - unit;
+    const Duration most = reset_after + unit;
+    if (used > 0 && product(least_, used) < static_cast<double>(least.count())) {
+        least_ = std::max(least_, least / used);
+    }
+    if (used > 1 && product(greatest_, used - 1) > static_cast<double>(most.count())) {
+        greatest_ = std::min(greatest_, most / (used - 1));
+    }
 }
 
 inline void DripDetector::keep(const DripSample& sample) noexcept {

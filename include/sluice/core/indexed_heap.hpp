@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,9 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
     [[nodiscard]] Item& top() const noexcept { return *entries_.front().item; }
     [[nodiscard]] const Key& top_key() const noexcept { return entries_.front().key; }
+    /// The same, or the greatest key there can be while the heap is empty. It is asked for far more
+    /// often than it changes.
+    [[nodiscard]] const Key& least() const noexcept { return least_; }
     [[nodiscard]] static bool contains(const Item& item) noexcept {
         return item.*Position != nowhere;
     }
@@ -35,11 +39,12 @@ public:
             const std::size_t at = item.*Position;
             entries_[at].key = key;
             sift_down(sift_up(at));
-            return;
+        } else {
+            entries_.push_back({key, &item});
+            item.*Position = static_cast<HeapPosition>(entries_.size() - 1);
+            sift_up(entries_.size() - 1);
         }
-        entries_.push_back({key, &item});
-        item.*Position = static_cast<HeapPosition>(entries_.size() - 1);
-        sift_up(entries_.size() - 1);
+        least_ = entries_.front().key;
     }
 
     void erase(Item& item) noexcept {
@@ -48,9 +53,11 @@ public:
         item.*Position = nowhere;
         const Entry last = entries_.back();
         entries_.pop_back();
-        if (at == entries_.size()) return;
-        place(at, last);
-        sift_down(sift_up(at));
+        if (at != entries_.size()) {
+            place(at, last);
+            sift_down(sift_up(at));
+        }
+        least_ = entries_.empty() ? greatest : entries_.front().key;
     }
 
     void reserve(std::size_t items) { entries_.reserve(items); }
@@ -95,7 +102,16 @@ private:
         place(at, moving);
     }
 
+    static constexpr Key greatest = [] {
+        if constexpr (requires { Key::max(); }) {
+            return Key::max();
+        } else {
+            return std::numeric_limits<Key>::max();
+        }
+    }();
+
     std::vector<Entry> entries_;
+    Key least_ = greatest;
 };
 
 } // namespace sluice::core

@@ -88,9 +88,9 @@ private:
     [[nodiscard]] Duration uncertainty(Duration least) const noexcept {
         const auto count = static_cast<double>(current_.count + before_.count);
         const auto sum = static_cast<double>((current_.sum + before_.sum).count());
-        const double mean_excess = sum / count - static_cast<double>(least.count());
+        const double excess = sum - count * static_cast<double>(least.count()); // of all together
         const double beyond = count - static_cast<double>(least_samples - 1);
-        return Duration(static_cast<std::int64_t>(40.0 * mean_excess / beyond));
+        return Duration(static_cast<std::int64_t>(40.0 * excess / (count * beyond)));
     }
 
     Epoch current_;

@@ -244,7 +244,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     return *made.release();
 }
 
-inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
+[[gnu::noinline]] inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     if (Lane* known = find_lane(key)) return *known;
     auto made = std::make_unique<Lane>();
     made->key = key;
@@ -265,7 +265,7 @@ inline HashId Registry::find_hash(std::string_view hash) const noexcept {
     return at == hash_ids_.end() ? 0 : at->second;
 }
 
-inline HashId Registry::intern(std::string_view hash) {
+[[gnu::noinline]] inline HashId Registry::intern(std::string_view hash) {
     if (hash.empty()) return 0;
     if (const HashId known = find_hash(hash)) return known;
     if (hash_texts_.size() >= most_hashes) return 0;
@@ -325,7 +325,7 @@ inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
     if (lane.queued != 0) set_waiting(to);
 }
 
-inline void Registry::drop_merged(Bucket* bucket) noexcept {
+[[gnu::noinline]] inline void Registry::drop_merged(Bucket* bucket) noexcept {
     while (bucket->places == 0 && bucket->merged_into != nullptr) {
         Bucket* to = bucket->merged_into;
         delete bucket;
@@ -342,7 +342,7 @@ inline void Registry::set_waiting(Bucket& bucket) noexcept {
     waiting_.push_back(bucket);
 }
 
-inline void Registry::stop_waiting(Bucket& bucket, Time now) noexcept {
+[[gnu::noinline]] inline void Registry::stop_waiting(Bucket& bucket, Time now) noexcept {
     bucket.waits = false;
     file(bucket, now);
 }
@@ -374,8 +374,8 @@ inline void Registry::evict(Bucket& bucket) noexcept {
     delete &bucket;
 }
 
-inline std::size_t Registry::evict_some(Time now, Time before, std::size_t most,
-                                        std::size_t steps) {
+[[gnu::noinline]] inline std::size_t Registry::evict_some(Time now, Time before, std::size_t most,
+                                                          std::size_t steps) {
     std::size_t evicted = 0;
     for (; steps > 0 && !filed_.empty(); --steps) {
         Bucket& oldest = filed_.front();

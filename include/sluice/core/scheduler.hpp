@@ -150,7 +150,9 @@ public:
     /// Does all that is due at `now`.
     void advance(Time now);
     /// When advance() has something to do by itself, or `never`.
-    [[nodiscard]] Time next_wake() const noexcept;
+    [[nodiscard]] Time next_wake() const noexcept {
+        return std::min(global_wake_, std::min(wakes_.least(), bounds_.least()));
+    }
 
     /// Waiters that were granted or refused since the last call, in order. The caller owns them
     /// now.
@@ -201,8 +203,12 @@ private:
     void serve(Bucket& bucket, Time now);
     void serve_global(Time now);
     void rest(Bucket& bucket, Time now);
-    /// All three: something in the bucket has changed.
-    void look_again(Bucket& bucket, Time now);
+    /// All three: something in the bucket has changed. What has no waiters costs no call.
+    void look_again(Bucket& bucket, Time now) {
+        if (bucket.queued != 0 || bucket.scheduled()) serve(bucket, now);
+        if (!ready_.empty() || global_wake_ != never) serve_global(now);
+        rest(bucket, now);
+    }
     /// The same, but forgets nobody else: for use while lanes are being visited.
     void leave_empty(Bucket& bucket, Time now) noexcept {
         if (bucket.queued == 0 && bucket.places == 0) registry_.set_idle(bucket, now);
@@ -210,6 +216,10 @@ private:
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
     void free_probe(const Major& major, Time now);
+    /// Whether barred() has anything to look at: nearly never.
+    [[nodiscard]] bool may_bar() const noexcept {
+        return !gate_->untroubled() || unauthorized_ || !gone_webhooks_.empty();
+    }
     void apply(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
     void apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
@@ -221,16 +231,27 @@ private:
     Bucket& link(Bucket& unknown, HashId hash);
     void link_some(std::uint64_t family, HashId hash, Time now);
     Bucket& move(Lane& lane, const BucketKey& key, Time now);
-    Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
+    /// Routes that show one hash are taken to share a counter until an answer makes that
+    /// impossible. Returns the bucket that the answer's numbers belong to.
+    Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
+        const bool alone = counter.has_one_lane() && !counter.has_sharing();
+        return alone ? counter : compare_sharing(lane, counter, answer, now);
+    }
+    Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
     void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, bool exempt_too, Time now);
     [[nodiscard]] bool leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining);
-    void note(EventKind kind, const Lane& lane, Duration wait = Duration(0));
+    void note(EventKind kind, const Lane& lane, Duration wait = Duration(0)) {
+        if (settings_.record_events) record(kind, lane, 0, AnswerKind(), wait);
+    }
     void note_answer(EventKind kind, const Lane& lane, const Answer& answer, AnswerKind what,
-                     Duration wait = Duration(0));
+                     Duration wait = Duration(0)) {
+        if (settings_.record_events) record(kind, lane, answer.status, what, wait);
+    }
+    void record(EventKind kind, const Lane& lane, int status, AnswerKind what, Duration wait);
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until);
     void recheck_bounds(Bucket& bucket, Time now);

@@ -219,7 +219,7 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
     return std::max(start, later(deadline_ - credit, (behind - 1) / limit_, period()));
 }
 
-inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
+[[gnu::noinline]] inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
     limit_ = limit;
     limit_sent_ = sent;
     told_ = limit;

@@ -16,10 +16,7 @@ namespace sluice::detail {
 /// Makes and takes apart tickets on behalf of the limiter.
 struct TicketAccess {
     static Ticket make(std::shared_ptr<Issuer> issuer, const core::Place& place) {
-        Ticket ticket;
-        ticket.issuer_ = std::move(issuer);
-        ticket.place_ = place;
-        return ticket;
+        return {std::move(issuer), place};
     }
     static core::Place& place(Ticket& ticket) noexcept { return ticket.place_; }
     static void refuse(Ticket& ticket, std::unique_ptr<Refusal> refusal) noexcept {
@@ -120,7 +117,7 @@ template <class From>
 boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route,
                                        AcquireOptions options) {
     core::Place place;
-    if (issuer->try_take(route, options, place))
+    if (issuer->try_take(route, options.min_remaining, place))
         co_return TicketAccess::make(std::move(issuer), place);
     auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
                                                  boost::asio::as_tuple(boost::asio::use_awaitable));

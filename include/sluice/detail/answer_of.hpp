@@ -18,7 +18,7 @@
 namespace sluice::detail {
 
 /// Whatever Response::parse would not have let through is absent: a Response may have been filled
-/// in by hand.
+/// in by hand. `least` is 0 or more.
 template <class T>
 [[nodiscard]] constexpr std::optional<T> within(const std::optional<T>& value, T least,
                                                 T most) noexcept {
@@ -27,27 +27,28 @@ template <class T>
 
 /// The result refers to the text of `response.bucket`.
 inline core::Answer answer_of(const Response& response) noexcept {
-    core::Answer answer;
-    answer.status = response.status;
-    answer.from_discord = response.from_discord;
-    answer.global = response.global || response.scope == Scope::global;
-    answer.shared = response.scope == Scope::shared;
     constexpr std::int64_t greatest_count = std::numeric_limits<std::int32_t>::max();
     constexpr std::chrono::nanoseconds none{0};
     constexpr std::chrono::nanoseconds longest = longest_wait;
-    answer.retry_after = within(response.retry_after, none, longest);
-    if (response.bucket) answer.hash = response.bucket->view();
-    core::Observation& seen = answer.seen;
-    seen.limit = within(response.limit, std::int64_t{1}, greatest_count);
-    seen.remaining = within(response.remaining, std::int64_t{0}, greatest_count);
-    seen.reset_after = within(response.reset_after, none, longest);
-    seen.unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none, longest);
-    if (response.reset) seen.reset = response.reset->time_since_epoch();
-    if (!seen.reset_after && response.reset && response.date) {
+    core::Answer answer{
+        .status = response.status,
+        .from_discord = response.from_discord,
+        .global = response.global || response.scope == Scope::global,
+        .shared = response.scope == Scope::shared,
+        .retry_after = within(response.retry_after, none, longest),
+        .hash = response.bucket ? response.bucket->view() : std::string_view(),
+        .seen = {.limit = within(response.limit, std::int64_t{1}, greatest_count),
+                 .remaining = within(response.remaining, std::int64_t{0}, greatest_count),
+                 .reset = response.reset ? std::optional(response.reset->time_since_epoch())
+                                         : std::nullopt,
+                 .reset_after = within(response.reset_after, none, longest),
+                 .unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none,
+                                                              longest)}};
+    if (!answer.seen.reset_after && response.reset && response.date) {
         // Date has whole seconds and may be later than the moment the limit was computed.
         const auto after = *response.reset - *response.date;
-        seen.reset_after = within<std::chrono::nanoseconds>(after, none, longest);
-        seen.unit = std::chrono::seconds(1);
+        answer.seen.reset_after = within<std::chrono::nanoseconds>(after, none, longest);
+        answer.seen.unit = std::chrono::seconds(1);
     }
     return answer;
 }

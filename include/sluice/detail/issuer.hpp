@@ -68,8 +68,7 @@ public:
     [[nodiscard]] virtual core::Time now() = 0;
 
     /// A place without waiting, if that overtakes nobody.
-    virtual bool try_take(const Route& route, const AcquireOptions& options,
-                          core::Place& place) = 0;
+    virtual bool try_take(const Route& route, std::int64_t min_remaining, core::Place& place) = 0;
     /// Queues the operation, again on the lane of its place if it has one. It is posted exactly
     /// once, now or later, unless its execution context is destroyed first.
     virtual void start(WaitOperation& operation, const WaitRequest& request) = 0;

@@ -87,7 +87,7 @@ inline bool Scheduler::leaves_enough(Bucket& bucket, Time now, std::int64_t min_
 
 inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) {
     sync(now);
-    if (barred(lane, now)) return false;
+    if (may_bar() && barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
@@ -191,7 +191,7 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 
 /// Grants what exempt lanes may have, puts the bucket among those that wait for the global limit if
 /// it has room, and sets its wake time otherwise.
-inline void Scheduler::serve(Bucket& bucket, Time now) {
+[[gnu::noinline]] inline void Scheduler::serve(Bucket& bucket, Time now) {
     bucket.watch_hook.unlink();
     while (bucket.queued != 0) {
         Lane* lane = next_lane(bucket, now);
@@ -220,7 +220,7 @@ inline void Scheduler::serve(Bucket& bucket, Time now) {
     }
 }
 
-inline void Scheduler::serve_global(Time now) {
+[[gnu::noinline]] inline void Scheduler::serve_global(Time now) {
     while (!ready_.empty()) {
         Bucket& bucket = ready_.top();
         Lane* lane = next_lane(bucket, now);
@@ -236,7 +236,7 @@ inline void Scheduler::serve_global(Time now) {
     global_wake_ = opens > now ? opens : global_.next_change(now);
 }
 
-inline void Scheduler::advance(Time now) {
+[[gnu::noinline]] inline void Scheduler::advance(Time now) {
     while (!wakes_.empty() && wakes_.top_key() <= now)
         serve(wakes_.top(), now);
     serve_global(now);
@@ -251,19 +251,14 @@ inline void Scheduler::advance(Time now) {
     serve_global(now);
 }
 
-inline Time Scheduler::next_wake() const noexcept {
-    Time wake = global_wake_;
-    if (!wakes_.empty()) wake = std::min(wake, wakes_.top_key());
-    if (!bounds_.empty()) wake = std::min(wake, bounds_.top_key());
-    return wake;
-}
-
 /// Puts a bucket that nobody uses any more among the idle ones and evicts a few that have been idle
 /// for long: eviction needs no task of its own, it rides on use.
 inline void Scheduler::rest(Bucket& bucket, Time now) {
     if (bucket.queued != 0 || bucket.places != 0) return;
     registry_.set_idle(bucket, now);
-    note_evicted(registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2));
+    const std::size_t evicted =
+        registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2);
+    if (evicted != 0) note_evicted(evicted);
 }
 
 inline std::size_t Scheduler::collect(Time now, Duration idle) {

@@ -32,7 +32,7 @@ inline void Scheduler::unpin(Place& place, Time now) {
     look_again(bucket, now);
 }
 
-inline void Scheduler::free_probe(const Major& major, Time now) {
+[[gnu::noinline]] inline void Scheduler::free_probe(const Major& major, Time now) {
     Probes::Watchers freed;
     probes_.remove(major, freed);
     while (!freed.empty())
@@ -69,7 +69,8 @@ inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<T
     return kind;
 }
 
-inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer answer, Time now) {
+[[gnu::noinline]] inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer answer,
+                                                               Time now) {
     sync(now);
     const AnswerKind kind = classify(answer);
     answer.seen.sent = answer.seen.received = now;
@@ -108,22 +109,19 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     ++counters_.answered;
     ++counters_.by_kind[static_cast<std::size_t>(kind)];
     note_answer(EventKind::answered, lane, answer, kind);
-    protect(lane, answer, kind, now);
+    constexpr int least_invalid = 401;
+    if (answer.status >= least_invalid || slowed_ || stopped_) protect(lane, answer, kind, now);
     if (answer.from_discord) gate_->accepted(answer.seen.sent);
-    if (kind == AnswerKind::server_error && !answer.has_numbers()) {
-        issuer.lose(now); // it may have been counted: nobody knows
-    } else if (kind == AnswerKind::success || kind == AnswerKind::server_error) {
+    if (kind == AnswerKind::success) {
+        apply_success(lane, issuer, answer, now);
+    } else if (kind != AnswerKind::server_error) {
+        apply_refusal(lane, issuer, answer, kind, now);
+    } else if (answer.has_numbers()) {
         apply_success(lane, issuer, answer, now);
     } else {
-        apply_refusal(lane, issuer, answer, kind, now);
+        issuer.lose(now); // it may have been counted: nobody knows
     }
-    recheck_bounds(*lane.bucket, now);
-}
-
-inline void Scheduler::look_again(Bucket& bucket, Time now) {
-    serve(bucket, now);
-    serve_global(now);
-    rest(bucket, now);
+    if (!bounds_.empty()) recheck_bounds(*lane.bucket, now);
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
@@ -156,7 +154,8 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
 }
 
 /// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
-inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now) {
+[[gnu::noinline]] inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash,
+                                                        const Observation& seen, Time now) {
     Bucket& from = *lane.bucket;
     const BucketKey key = registry_.key_of(hash, lane);
     if (from.key == key) {
@@ -227,10 +226,8 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     }
 }
 
-/// Routes that show one hash are taken to share a counter until an answer makes that impossible.
-/// Returns the bucket that the answer's numbers belong to.
-inline Bucket& Scheduler::check_sharing(Lane& lane, Bucket& counter, const Answer& answer,
-                                        Time now) {
+[[gnu::noinline]] inline Bucket& Scheduler::compare_sharing(Lane& lane, Bucket& counter,
+                                                            const Answer& answer, Time now) {
     const Observation& seen = answer.seen;
     // Nobody knows when a request without a place was sent.
     const bool timed = seen.sent < seen.received;
@@ -274,19 +271,12 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
     }
 }
 
-inline void Scheduler::note(EventKind kind, const Lane& lane, Duration wait) {
-    if (!settings_.record_events) return;
-    events_.push_back({kind, {}, 0, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
+[[gnu::noinline]] inline void Scheduler::record(EventKind kind, const Lane& lane, int status,
+                                                AnswerKind what, Duration wait) {
+    events_.push_back({kind, what, status, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
 }
 
-inline void Scheduler::note_answer(EventKind kind, const Lane& lane, const Answer& answer,
-                                   AnswerKind what, Duration wait) {
-    if (!settings_.record_events) return;
-    events_.push_back(
-        {kind, what, answer.status, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
-}
-
-inline void Scheduler::note_evicted(std::size_t count) {
+[[gnu::noinline]] inline void Scheduler::note_evicted(std::size_t count) {
     if (count == 0) return;
     counters_.evicted += count;
     if (settings_.record_events)

@@ -35,8 +35,9 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
     return std::chrono::seconds(1) * (1 << (std::max<int>(1, lane.strikes) - 1));
 }
 
-inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer,
-                                     AnswerKind kind, Time now) {
+[[gnu::noinline]] inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer,
+                                                       const Answer& answer, AnswerKind kind,
+                                                       Time now) {
     const Duration wait = wait_of(lane, answer, kind);
     note_answer(EventKind::refused, lane, answer, kind, wait);
     switch (kind) {
@@ -152,7 +153,7 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
 /// An answer may have made waits longer than their bounds. Those at the back wait longest, so it
 /// looks from there and stops at the first that still fits; an earlier one with a tighter bound
 /// leaves when that has passed.
-inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
+[[gnu::noinline]] inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
     for (Lane& lane : bucket.lanes) {
         while (lane.bounded != 0) {
             Waiter& last = lane.waiting.back();
@@ -166,7 +167,7 @@ inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
     }
 }
 
-inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
+[[gnu::noinline]] inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
     if (gate_->stopped(now)) return Refused::too_many_invalid;
     if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
     if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.key.major)) {
@@ -185,7 +186,8 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
 
 /// Counts what may end in a ban, and stops what can only add to it.
 /// Discord docs, "Invalid Request Limit": 401, 403 and 429 count, a 429 of scope `shared` does not.
-inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now) {
+[[gnu::noinline]] inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind,
+                                                 Time now) {
     const bool shared = kind == AnswerKind::shared_limit;
     const int status = answer.status;
     if (status == 401 || status == 403 || (status == 429 && (!shared || gate_->counts_shared()))) {
