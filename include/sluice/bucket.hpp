@@ -27,7 +27,10 @@ namespace sluice {
 class Bucket {
 public:
     /// Tickets of one bucket are handed out first come, first served. See BucketManager::acquire.
-    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(AcquireOptions options = {}) const {
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire() const {
+        return detail::acquire(issuer_, route_, detail::DefaultOptions());
+    }
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(AcquireOptions options) const {
         return detail::acquire(issuer_, route_, options);
     }
     template <class CompletionToken>
@@ -40,9 +43,7 @@ public:
         return async_acquire(AcquireOptions(), std::forward<CompletionToken>(token));
     }
     [[nodiscard]] std::optional<Ticket> try_acquire() const {
-        core::Place place;
-        if (!issuer_->try_take(route_, 1, place)) return std::nullopt;
-        return detail::TicketAccess::make(issuer_, place);
+        return detail::TicketAccess::try_acquire(issuer_, route_);
     }
 
     /// An answer to a request of this bucket that was made without a ticket.

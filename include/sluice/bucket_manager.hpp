@@ -62,7 +62,11 @@ public:
     /// A ticket for one request of the route, as soon as it may go. Does not suspend when that is
     /// now and nobody is overtaken. The place in the queue is taken when it is first awaited.
     /// *Errors*: throws sluice::Error with the codes of async_acquire.
-    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(Route route, AcquireOptions options = {}) {
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(const Route& route) {
+        return detail::acquire(engine_, route, detail::DefaultOptions());
+    }
+    [[nodiscard]] boost::asio::awaitable<Ticket> acquire(const Route& route,
+                                                         AcquireOptions options) {
         return detail::acquire(engine_, route, options);
     }
 
@@ -94,9 +98,7 @@ public:
     /// A ticket if one can be had now and nobody is overtaken. Never waits, never throws for
     /// limits.
     [[nodiscard]] std::optional<Ticket> try_acquire(Route route) {
-        core::Place place;
-        if (!engine_->try_take(route, 1, place)) return std::nullopt;
-        return detail::TicketAccess::make(engine_, place);
+        return detail::TicketAccess::try_acquire(engine_, route);
     }
 
     /// A handle on the bucket that the route draws on.

@@ -44,14 +44,14 @@ public:
     Ticket(Ticket && other) noexcept
         : issuer_(std::move(other.issuer_)),
           place_(std::exchange(other.place_, {})),
-          sent_(std::exchange(other.sent_, std::nullopt)),
+          sent_(std::exchange(other.sent_, detail::unmarked)),
           refusal_(std::move(other.refusal_)) {}
     Ticket& operator=(Ticket&& other) noexcept {
         if (this != &other) {
             drop();
             issuer_ = std::move(other.issuer_);
             place_ = std::exchange(other.place_, {});
-            sent_ = std::exchange(other.sent_, std::nullopt);
+            sent_ = std::exchange(other.sent_, detail::unmarked);
             refusal_ = std::move(other.refusal_);
         }
         return *this;
@@ -77,7 +77,7 @@ public:
     /// server sends.
     Verdict update(const Response& answer) {
         if (place_.lane == nullptr) return {};
-        return issuer_->update(place_, answer, std::exchange(sent_, std::nullopt));
+        return issuer_->update(place_, answer, std::exchange(sent_, detail::unmarked));
     }
 
     /// The request was never sent: the place comes back at once.
@@ -116,7 +116,7 @@ private:
 
     std::shared_ptr<detail::Issuer> issuer_;
     core::Place place_;
-    std::optional<core::Time> sent_;
+    core::Time sent_ = detail::unmarked;
     std::unique_ptr<Refusal> refusal_;
 };
 

@@ -26,7 +26,9 @@ constexpr Time start = Time(1h);
 /// A request that took 60 ms, seen by a bucket with five slots.
 struct Detector : DripDetector {
     void see(Duration sent, std::int64_t remaining, Duration reset_after, Duration took = 60ms) {
-        observe({start + sent, start + sent + took, reset_after, remaining}, 5 - remaining, 1ms);
+        observe(
+            {start + sent, start + sent + took, reset_after, static_cast<std::int32_t>(remaining)},
+            5 - remaining, 1ms);
     }
 };
 
@@ -45,7 +47,7 @@ std::vector<DripSample> samples_of(const Limit& limit, std::mt19937_64& random) 
         const auto standing = counter.standing(now);
         samples.push_back({start + now - delay(), start + now + delay(),
                            std::chrono::ceil<std::chrono::milliseconds>(standing.reset_after),
-                           standing.remaining});
+                           static_cast<std::int32_t>(standing.remaining)});
     }
     std::sort(samples.begin(), samples.end(),
               [](const auto& a, const auto& b) { return a.received < b.received; });

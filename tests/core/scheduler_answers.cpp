@@ -151,7 +151,8 @@ TEST_CASE("a block by Cloudflare delays the other bots of the same address", "[R
     const Time now = Time(1h);
     core::Place place;
     REQUIRE(blocked.try_admit(blocked.lane(key, false, now), now, place));
-    blocked.answer(place, cloudflare(90s), std::nullopt, now);
+    core::Answer answer = cloudflare(90s);
+    blocked.answer(place, answer, std::nullopt, now);
     core::Place late;
     CHECK_FALSE(other.try_admit(other.lane(key, false, now), now, late));
     CHECK(other.try_admit(other.lane(key, false, now), now + 90s, late));
@@ -418,7 +419,8 @@ TEST_CASE("a route refused before any success queues with the bucket that refuse
 TEST_CASE("an answer to a request made without a place is believed like any other") {
     CoreClient client;
     core::Lane& lane = client.lane({});
-    client.scheduler.answer_unplaced(lane, shows(5, 0, 5s), client.now);
+    core::Answer answer = shows(5, 0, 5s);
+    client.scheduler.answer_unplaced(lane, answer, client.now);
     CHECK_FALSE(client.send({}).sent());
     CHECK(client.bucket({}).window.limit() == 5);
 }

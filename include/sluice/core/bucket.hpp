@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace sluice::core {
@@ -48,9 +49,10 @@ struct Bucket {
     BucketKey key;
     Window window;
     LaneList lanes;
-    BucketHook use_hook;     ///< the registry's buckets with waiters, or the others by age
-    BucketHook watch_hook;   ///< waits for a probe of the same major parameter
-    BucketHook unknown_hook; ///< the unknown buckets of its route
+    BucketHook use_hook; ///< the registry's buckets with waiters, or the others by age
+    /// The unknown buckets of its route; once known, those that wait for a probe of the same major
+    /// parameter.
+    BucketHook group_hook;
     Bucket* merged_into = nullptr;
     Time last_used = Time::min(); ///< when it was last sent to rest
     Time filed = Time::min();     ///< last_used when its place among the others was last looked at
@@ -64,70 +66,93 @@ struct Bucket {
 
     /// Some list or heap of the scheduler's knows it.
     [[nodiscard]] bool scheduled() const noexcept {
-        return wake_position != nowhere || ready_position != nowhere || watch_hook.is_linked();
+        return wake_position != nowhere || ready_position != nowhere || watches();
+    }
+    [[nodiscard]] bool watches() const noexcept { return key.hash_known && group_hook.is_linked(); }
+    void stop_watching() noexcept {
+        if (watches()) group_hook.unlink();
     }
 
     /// Places that count now: in flight, and lost ones that may have been counted by the server.
     [[nodiscard]] std::int64_t out(Time now) noexcept {
-        expire_lost(now);
-        return static_cast<std::int64_t>(in_flight) + (lost_ ? std::ssize(*lost_) : 0);
+        const auto flying = static_cast<std::int64_t>(in_flight);
+        return rare_ ? flying + count_lost(now) : flying;
     }
 
     void lose(Time now, std::size_t count = 1) {
         if (count == 0) return;
-        if (!lost_) lost_ = std::make_unique<std::vector<Time>>();
-        lost_->insert(lost_->end(), count, now);
+        std::vector<Time>& lost = rare().lost;
+        lost.insert(lost.end(), count, now);
     }
 
     /// An answer to a request sent after a loss: the server has long decided about the lost one.
     void settle_lost(Time sent) noexcept {
-        if (lost_) drop_lost_if([&](Time at) { return at < sent; });
+        if (rare_) drop_lost_if([&](Time at) { return at < sent; });
     }
 
     /// When the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
-        if (!lost_) return never;
-        return *std::min_element(lost_->begin(), lost_->end()) + window.period();
+        if (!has_lost()) return never;
+        return *std::min_element(rare_->lost.begin(), rare_->lost.end()) + window.period();
     }
 
     /// Takes over everything that counts in `other`, which turns out to be the same counter.
     void absorb_places(Bucket& other) {
         in_flight += other.in_flight;
         other.in_flight = 0;
-        if (!other.lost_) return;
-        for (const Time at : *other.lost_)
+        if (!other.has_lost()) return;
+        for (const Time at : std::exchange(other.rare_->lost, {}))
             lose(at);
-        other.lost_.reset();
     }
-
-    /// The evidence that its routes share a counter; kept once there are several.
-    [[nodiscard]] Sharing& sharing() {
-        if (!sharing_) sharing_ = std::make_unique<Sharing>();
-        return *sharing_;
-    }
-    /// Under another limit what was spent shows otherwise.
-    void forget_sharing() noexcept { sharing_.reset(); }
 
     [[nodiscard]] bool has_one_lane() const noexcept {
         return !lanes.empty() && &lanes.front() == &lanes.back();
     }
-    [[nodiscard]] bool has_sharing() const noexcept { return sharing_ != nullptr; }
-    [[nodiscard]] bool has_lost() const noexcept { return lost_ != nullptr; }
+    /// The evidence that its routes share a counter; kept once there are several.
+    [[nodiscard]] Sharing& sharing() {
+        if (!rare().sharing) rare().sharing = std::make_unique<Sharing>();
+        return *rare_->sharing;
+    }
+    [[nodiscard]] bool has_sharing() const noexcept { return rare_ && rare_->sharing; }
+    /// Under another limit what was spent shows otherwise.
+    void forget_sharing() noexcept {
+        if (!has_sharing()) return;
+        rare_->sharing.reset();
+        drop_empty_rare();
+    }
+
+    [[nodiscard]] bool has_lost() const noexcept { return rare_ && !rare_->lost.empty(); }
 
 private:
+    /// Absent while there is nothing to keep, which is the rule.
+    struct Rare {
+        std::unique_ptr<Sharing> sharing;
+        std::vector<Time> lost; ///< when
+    };
+
+    Rare& rare() {
+        if (!rare_) rare_ = std::make_unique<Rare>();
+        return *rare_;
+    }
+    void drop_empty_rare() noexcept {
+        if (rare_->lost.empty() && !rare_->sharing) rare_.reset();
+    }
     template <class Predicate>
     void drop_lost_if(Predicate gone) noexcept {
-        std::erase_if(*lost_, gone);
-        if (lost_->empty()) lost_.reset();
+        std::erase_if(rare_->lost, gone);
+        drop_empty_rare();
     }
-    void expire_lost(Time now) noexcept {
-        if (lost_) drop_lost_if([&](Time at) { return at + window.period() <= now; });
+    [[nodiscard]] std::int64_t count_lost(Time now) noexcept {
+        drop_lost_if([&](Time at) { return at + window.period() <= now; });
+        return rare_ ? std::ssize(rare_->lost) : 0;
     }
 
-    // Both are absent while there is nothing to keep, which is the rule.
-    std::unique_ptr<Sharing> sharing_;
-    std::unique_ptr<std::vector<Time>> lost_; // when
+    std::unique_ptr<Rare> rare_;
 };
+
+inline const Major& Lane::major() const noexcept {
+    return bucket->key.major;
+}
 
 } // namespace sluice::core
 

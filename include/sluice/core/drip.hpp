@@ -13,7 +13,9 @@
 #include <sluice/core/time.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <limits>
 
 namespace sluice::core {
 
@@ -22,7 +24,7 @@ struct DripSample {
     Time sent{};
     Time received{};
     Duration reset_after{};
-    std::int64_t remaining = 0;
+    std::int32_t remaining = 0;
 };
 
 class DripDetector {
@@ -50,16 +52,39 @@ private:
         return to.reset_after > from.reset_after + step && surely_later(to, from) &&
                surely_same_window(from, to);
     }
-    static bool over(const DripSample& sample, Time now) noexcept {
-        return sample.sent + sample.reset_after <= now;
-    }
     void narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept;
     void keep(const DripSample& sample) noexcept;
 
+    /// As it is kept, two in every bucket: a round trip in microseconds, rounded up, which proves
+    /// less and never too much.
+    class Kept {
+    public:
+        void set(const DripSample& sample) noexcept {
+            sent_ = sample.sent;
+            reset_after_ = sample.reset_after;
+            round_trip_ = static_cast<std::uint32_t>(
+                std::clamp<std::int64_t>((sample.received - sample.sent) / unit + 1, 0,
+                                         std::numeric_limits<std::uint32_t>::max()));
+            remaining_ = sample.remaining;
+        }
+        [[nodiscard]] DripSample sample() const noexcept {
+            return {sent_, sent_ + round_trip_ * unit, reset_after_, remaining_};
+        }
+        [[nodiscard]] Duration reset_after() const noexcept { return reset_after_; }
+        [[nodiscard]] bool over(Time now) const noexcept { return sent_ + reset_after_ <= now; }
+
+    private:
+        static constexpr Duration unit = std::chrono::microseconds(1);
+        Time sent_{};
+        Duration reset_after_{};
+        std::uint32_t round_trip_ = 0;
+        std::int32_t remaining_ = 0;
+    };
+
     // The two extremes of the window are the best witnesses: whatever grew, grew from the least or
     // to the greatest. Two samples find the proof as often as eight did in simulation.
-    DripSample shortest_{};
-    DripSample longest_{};
+    Kept shortest_;
+    Kept longest_;
     Duration least_{0};                   // max of (A - unit) / used
     Duration greatest_ = Duration::max(); // min of (A + unit) / (used - 1)
     bool drips_ = false;
@@ -70,12 +95,11 @@ inline void DripDetector::observe(const DripSample& sample, std::int64_t used,
     const Duration before = least_;
     narrow(sample.reset_after, used, unit);
     // Growth below the least step proves nothing, whatever the interval is.
-    if (sample.reset_after > shortest_.reset_after + least_growth ||
-        longest_.reset_after > sample.reset_after + least_growth) {
+    if (sample.reset_after > shortest_.reset_after() + least_growth ||
+        longest_.reset_after() > sample.reset_after + least_growth) {
         const Duration step = std::max((before > Duration(0) ? before : least_) / 2, least_growth);
-        if (grew(shortest_, sample, step) || grew(sample, shortest_, step) ||
-            grew(longest_, sample, step) || grew(sample, longest_, step)) {
-            drips_ = true;
+        for (const DripSample& known : {shortest_.sample(), longest_.sample()}) {
+            if (grew(known, sample, step) || grew(sample, known, step)) drips_ = true;
         }
     }
     if (least_ > greatest_) drips_ = false;
@@ -99,8 +123,10 @@ inline void DripDetector::narrow(Duration reset_after, std::int64_t used, Durati
 
 inline void DripDetector::keep(const DripSample& sample) noexcept {
     const Time now = sample.received;
-    if (over(shortest_, now) || sample.reset_after <= shortest_.reset_after) shortest_ = sample;
-    if (over(longest_, now) || sample.reset_after >= longest_.reset_after) longest_ = sample;
+    const bool shortest = sample.reset_after <= shortest_.reset_after() || shortest_.over(now);
+    const bool longest = sample.reset_after >= longest_.reset_after() || longest_.over(now);
+    if (shortest) shortest_.set(sample);
+    if (longest) longest_.set(sample);
 }
 
 } // namespace sluice::core

@@ -87,12 +87,13 @@ struct LaneTraits {
 
 struct Lane
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
-    LaneKey key;
-    Bucket* bucket = nullptr;
+    std::uint64_t route = 0;  ///< identity of the template
+    Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
     WaiterList waiting;       // ascending by arrival
     Time blocked_until = Time::min();
     Time hash_sent = Time::min(); ///< when the request was sent whose answer named the bucket
+    std::uint32_t tag = 0;        ///< sublimit; 0: none
     std::uint32_t queued = 0;     ///< size of `waiting`
     std::uint32_t bounded = 0;    ///< how many of them have a bound
     std::uint32_t granted = 0; ///< waiters granted that have not run yet: nobody may overtake them
@@ -101,8 +102,10 @@ struct Lane
     /// it is atomic; it only grows under the lock of whoever owns the lane.
     std::atomic<std::uint32_t> holders = 0;
     Time struck = Time::min(); ///< when a refusal last told no time to wait
-    std::uint8_t strikes = 0;  ///< how many of them in a row
-    LaneTraits traits;
+    [[no_unique_address]] LaneTraits traits;
+    std::uint8_t strikes = 0; ///< how many refusals in a row told no time to wait
+
+    [[nodiscard]] const Major& major() const noexcept;
 
     [[nodiscard]] bool in_use() const noexcept {
         return queued != 0 || granted != 0 || holders.load(std::memory_order_acquire) != 0;

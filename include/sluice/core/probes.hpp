@@ -23,7 +23,7 @@ namespace sluice::core {
 class Probes {
 public:
     using Watchers = boost::intrusive::list<
-        Bucket, boost::intrusive::member_hook<Bucket, BucketHook, &Bucket::watch_hook>,
+        Bucket, boost::intrusive::member_hook<Bucket, BucketHook, &Bucket::group_hook>,
         boost::intrusive::constant_time_size<false>>;
 
     /// A probe counts against others at most this long: a hanging upload must not hold up routes
@@ -54,10 +54,10 @@ public:
         return at->second->flying;
     }
 
-    /// The bucket is held up by these probes alone. Returns until when at most.
+    /// The bucket, a known one, is held up by these probes alone. Returns until when at most.
     Time watch(Bucket& bucket) noexcept {
         Group& group = *groups_.find(bucket.key.major)->second;
-        if (!bucket.watch_hook.is_linked()) group.watchers.push_back(bucket);
+        if (!bucket.watches()) group.watchers.push_back(bucket);
         return group.until;
     }
 

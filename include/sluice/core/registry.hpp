@@ -36,7 +36,7 @@ using BucketList =
 /// Routes that share a bucket before any answer: nearly always one.
 struct Family {
     HashId hash = 0; ///< the one learned last; 0: none yet
-    BucketList<&Bucket::unknown_hook> unknown;
+    BucketList<&Bucket::group_hook> unknown;
 };
 
 class Registry {
@@ -78,8 +78,11 @@ public:
     [[nodiscard]] HashId learned(std::uint64_t family) const noexcept;
     /// Which bucket a lane draws on under this hash.
     [[nodiscard]] BucketKey key_of(HashId hash, const Lane& lane) const noexcept {
-        const bool apart = split_.contains(hash);
-        return {hash, lane.key.major, apart ? lane.traits.family : 0, true};
+        return key_of(hash, lane.major(), lane.traits.family);
+    }
+    [[nodiscard]] BucketKey key_of(HashId hash, const Major& major,
+                                   std::uint64_t family) const noexcept {
+        return {hash, major, split_.contains(hash) ? family : 0, true};
     }
     /// Routes of this hash count apart from now on. False if they did already.
     bool split(HashId hash) { return split_.insert(hash).second; }
@@ -161,21 +164,29 @@ public:
     }
 
 private:
+    static LaneKey key_of(const Lane* lane) noexcept {
+        return {lane->route, lane->major(), lane->tag};
+    }
+    static const BucketKey& key_of(const Bucket* bucket) noexcept { return bucket->key; }
+    static bool has_key(const Lane* lane, const LaneKey& key) noexcept {
+        return lane->route == key.route && lane->tag == key.tag && lane->major() == key.major;
+    }
+    static bool has_key(const Bucket* bucket, const BucketKey& key) noexcept {
+        return bucket->key == key;
+    }
+
     template <class Item, class Key>
     struct KeyHash {
         using is_transparent = void;
         std::size_t operator()(const Key& key) const noexcept { return key.hash(); }
-        std::size_t operator()(const Item* item) const noexcept { return item->key.hash(); }
+        std::size_t operator()(const Item* item) const noexcept { return key_of(item).hash(); }
     };
     template <class Item, class Key>
     struct KeyEqual {
         using is_transparent = void;
-        static const Key& key(const Key& key) noexcept { return key; }
-        static const Key& key(const Item* item) noexcept { return item->key; }
-        template <class A, class B>
-        bool operator()(const A& a, const B& b) const noexcept {
-            return key(a) == key(b);
-        }
+        bool operator()(const Item* a, const Item* b) const noexcept { return a == b; }
+        bool operator()(const Key& a, const Item* b) const noexcept { return has_key(b, a); }
+        bool operator()(const Item* a, const Key& b) const noexcept { return has_key(a, b); }
     };
     template <class Item, class Key>
     using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
@@ -247,16 +258,17 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
 [[gnu::noinline]] inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     if (Lane* known = find_lane(key)) return *known;
     auto made = std::make_unique<Lane>();
-    made->key = key;
+    made->route = key.route;
+    made->tag = key.tag;
     made->traits = traits;
     if (made->traits.family == 0) made->traits.family = key.route;
-    const HashId hash = learned(made->traits.family);
-    Bucket& drawn_on = bucket(hash != 0 ? key_of(hash, *made)
-                                        : BucketKey{made->traits.family, key.major, 0, false});
+    const std::uint64_t family = made->traits.family;
+    const HashId hash = learned(family);
+    made->bucket = &bucket(hash != 0 ? key_of(hash, key.major, family)
+                                     : BucketKey{family, key.major, 0, false});
     lanes_.insert(made.get());
-    made->family = entry(made->traits.family);
-    made->bucket = &drawn_on;
-    drawn_on.lanes.push_back(*made);
+    made->family = entry(family);
+    made->bucket->lanes.push_back(*made);
     return *made.release();
 }
 
@@ -292,15 +304,14 @@ inline Bucket* Registry::next_unknown(std::uint64_t route) const noexcept {
 
 inline void Registry::rename(Bucket& bucket, const BucketKey& key) {
     buckets_.erase(&bucket);
-    bucket.unknown_hook.unlink();
+    bucket.group_hook.unlink();
     bucket.key = key;
     buckets_.insert(&bucket);
 }
 
 inline void Registry::merge(Bucket& from, Bucket& to) {
     buckets_.erase(&from);
-    from.unknown_hook.unlink();
-    from.watch_hook.unlink();
+    from.group_hook.unlink();
     from.use_hook.unlink();
     set_busy(from);
     set_busy(to);

@@ -134,11 +134,12 @@ public:
     /// A granted waiter has run, or never will: others of its lane may be admitted directly again.
     void delivered(Lane& lane) noexcept { --lane.granted; }
 
-    /// Applies an answer to the request of this place. `sent` is when it really left, for the round
-    /// trip. Afterwards the place is settled.
-    AnswerKind answer(Place& place, Answer answer, std::optional<Time> sent, Time now);
+    /// Applies an answer to the request of this place, and notes in it when that was sent and
+    /// received. `sent` is when it really left, for the round trip. Afterwards the place is
+    /// settled.
+    AnswerKind answer(Place& place, Answer& answer, std::optional<Time> sent, Time now);
     /// Applies an answer to a request that was made without a place.
-    AnswerKind answer_unplaced(Lane& lane, Answer answer, Time now);
+    AnswerKind answer_unplaced(Lane& lane, Answer& answer, Time now);
     /// Sent, and nobody will ever know more.
     void lose(Place& place, Time now);
     /// Never sent.

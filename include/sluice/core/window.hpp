@@ -25,6 +25,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <limits>
 #include <optional>
 
 namespace sluice::core {
@@ -135,29 +136,36 @@ private:
     void place_deadline(const Observation& seen, Interval end) noexcept;
     void compare_clocks(Duration apart) noexcept {
         const bool agree = apart <= reset_rounding && apart >= -reset_rounding;
-        agreement_ = agree ? std::min(agreement_ + 1, clocks_agree) : clocks_differ;
+        const int now = agree ? std::min(agreement_ + 1, clocks_agree) : clocks_differ;
+        agreement_ = static_cast<std::int8_t>(now);
     }
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
     void check() const noexcept { assert(!known() || told_ >= limit_ || has_deadline_); }
 
+    /// There are as many windows as buckets, and counts beyond this mean nothing.
+    using Count = std::int32_t;
+    [[nodiscard]] static constexpr Count count_of(std::int64_t number) noexcept {
+        constexpr std::int64_t most = std::numeric_limits<Count>::max();
+        return static_cast<Count>(std::clamp<std::int64_t>(number, 0, most));
+    }
+
     // told_: the least `remaining` of this window; while unknown, how many may be in flight.
-    std::int64_t told_ = 1;
-    std::int64_t limit_ = 0; // 0: unknown
+    Count told_ = 1;
+    Count limit_ = 0;        // 0: unknown
     Time deadline_{};        // without credit
     Time latest_{};          // the greatest end that an answer of this window named
     Time low_ = Time::min(); // the window's end lies in [low_, high_]
     Time high_ = Time::max();
     Duration reset_{0}; // the latest Reset of this window, server time
-    Time sharp_end_{};  // of the answer of this window that names the earliest end for its Reset
-    Duration sharp_reset_{0};
+    Duration sharp_{0}; // end less Reset, of the answer of this window where that is least
     Time rolled_ = Time::min();
     Time limit_sent_ = Time::min(); // when the request was sent whose answer set limit_
     Time blocked_until_ = Time::min();
     Duration period_{0};
-    DripDetector drip_;
-    int agreement_ = 0; // Resets that named one end since two did not; up to clocks_agree
+    [[no_unique_address]] DripDetector drip_; // the flags below fill up its last word
+    std::int8_t agreement_ = 0; // Resets that named one end since two did not; up to clocks_agree
     bool has_deadline_ = false;
     bool has_window_ = false;
     bool has_reset_ = false;
@@ -168,7 +176,7 @@ private:
 
 inline void Window::roll(Time now, Duration credit) noexcept {
     if (!has_deadline_ || now < deadline_ - credit) return;
-    told_ = std::max<std::int64_t>(1, limit_);
+    told_ = std::max(1, limit_);
     has_deadline_ = false;
     rolled_ = now;
 }
@@ -220,9 +228,9 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
 }
 
 [[gnu::noinline]] inline void Window::start_afresh(std::int64_t limit, Time sent) noexcept {
-    limit_ = limit;
+    limit_ = count_of(limit);
     limit_sent_ = sent;
-    told_ = limit;
+    told_ = limit_;
     has_deadline_ = has_window_ = has_reset_ = false;
     agreement_ = 0;
     low_ = Time::min();
@@ -264,7 +272,7 @@ inline void Window::set_deadline(Time deadline) noexcept {
 }
 
 inline void Window::adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept {
-    told_ = remaining;
+    told_ = count_of(remaining);
     const bool keep_later = drip_.drips() && has_deadline_;
     latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
     low_ = end.low;
@@ -283,16 +291,13 @@ inline void Window::place_deadline(const Observation& seen, Interval end) noexce
     if (seen.reset) {
         if (has_reset_) compare_clocks(*seen.reset - reset_);
         reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
-        const bool sharper = !has_reset_ || end.high - sharp_end_ < *seen.reset - sharp_reset_;
+        const Duration sharp = end.high.time_since_epoch() - *seen.reset;
+        sharp_ = has_reset_ ? std::min(sharp_, sharp) : sharp;
         has_reset_ = true;
-        if (sharper) {
-            sharp_end_ = end.high;
-            sharp_reset_ = *seen.reset;
-        }
     }
     const bool tells = has_reset_ && seen.reset && !drip_.drips();
     const Duration doubt = agreement_ < clocks_agree ? clock_difference : Duration(0);
-    const Time placed = tells ? sharp_end_ + (reset_ - sharp_reset_) + doubt : latest_;
+    const Time placed = tells ? Time(sharp_ + reset_ + doubt) : latest_;
     set_deadline(std::min(placed, latest_));
 }
 
@@ -301,7 +306,7 @@ inline void Window::merge(const Observation& seen, Interval end, std::int64_t re
     // After the roll an answer of that window counts only if its own end is still ahead: then the
     // roll was early and is taken back.
     if (has_deadline_ || end.high - credit > seen.received) {
-        told_ = std::min(told_, remaining);
+        told_ = std::min(told_, count_of(remaining));
         place_deadline(seen, end);
     }
     low_ = std::max(low_, end.low);
@@ -324,21 +329,24 @@ inline void Window::accept(const Observation& seen, Duration credit) noexcept {
         start_afresh(std::max<std::int64_t>(1, seen.remaining.value_or(0) + 1), seen.sent);
     }
     if (seen.remaining && *seen.remaining >= limit_) counts_late_ = true;
-    std::int64_t remaining = told_ - 1; // a success without the number has spent one all the same
-    if (seen.remaining) remaining = std::min(*seen.remaining, limit_) - (counts_late_ ? 1 : 0);
+    std::int64_t remaining =
+        std::int64_t{told_} - 1; // a success without the number has spent one all the same
+    if (seen.remaining)
+        remaining = std::min<std::int64_t>(*seen.remaining, limit_) - (counts_late_ ? 1 : 0);
     remaining = std::clamp<std::int64_t>(remaining, 0, limit_);
 
     if (!seen.reset_after) {
         // No end is named: what is spent is back after one period at the latest.
         roll(seen.received, credit);
-        told_ = std::min(told_, remaining);
+        told_ = std::min(told_, count_of(remaining));
         if (!has_deadline_) set_deadline(seen.received + period());
         check();
         return;
     }
     const Duration after = *seen.reset_after;
     if (seen.remaining) {
-        drip_.observe({seen.sent, seen.received, after, remaining}, limit_ - remaining, seen.unit);
+        drip_.observe({seen.sent, seen.received, after, count_of(remaining)}, limit_ - remaining,
+                      seen.unit);
     }
     const Interval end{seen.sent + after - seen.unit, seen.received + after + seen.unit};
     const Era era = era_of(seen, end);
@@ -372,12 +380,13 @@ inline bool Window::refuse(const Observation& seen, Duration wait, Duration cred
 
 inline void Window::accept_silent(Time received, std::int64_t width, Duration credit) noexcept {
     if (!known()) {
-        told_ = answered_ || narrowed_ ? std::min(told_ * 2, width) : width;
+        const bool earned = answered_ || narrowed_;
+        told_ = count_of(earned ? std::min(std::int64_t{told_} * 2, width) : width);
         answered_ = true;
         return;
     }
     roll(received, credit);
-    told_ = std::max<std::int64_t>(0, told_ - 1);
+    told_ = std::max(0, told_ - 1);
     if (drip_.drips()) {
         // One more slot is missing from the full bucket, whoever it was that took it.
         const Time full = has_deadline_ ? std::max(deadline_, received) : received;

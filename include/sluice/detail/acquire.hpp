@@ -18,6 +18,22 @@ struct TicketAccess {
     static Ticket make(std::shared_ptr<Issuer> issuer, const core::Place& place) {
         return {std::move(issuer), place};
     }
+    /// Fills an empty ticket where it lies, if that can be done now: what has just been written is
+    /// slow to move.
+    template <class From>
+    static bool take(Ticket& ticket, const std::shared_ptr<From>& issuer, const Route& route,
+                     std::int64_t min_remaining) {
+        if (!issuer->try_take(route, min_remaining, ticket.place_)) return false;
+        ticket.issuer_ = issuer;
+        return true;
+    }
+    template <class From>
+    static std::optional<Ticket> try_acquire(const std::shared_ptr<From>& issuer,
+                                             const Route& route) {
+        std::optional<Ticket> ticket(std::in_place);
+        if (!take(*ticket, issuer, route, 1)) ticket.reset();
+        return ticket;
+    }
     static core::Place& place(Ticket& ticket) noexcept { return ticket.place_; }
     static void refuse(Ticket& ticket, std::unique_ptr<Refusal> refusal) noexcept {
         ticket.refusal_ = std::move(refusal);
@@ -29,7 +45,7 @@ struct TicketAccess {
     /// Settles the ticket if need be; what is returned holds the lane once more.
     static core::Place again(Ticket& ticket) {
         lose(ticket);
-        ticket.sent_.reset();
+        ticket.sent_ = unmarked;
         ticket.refusal_.reset();
         core::Place place;
         place.arrival = ticket.place_.arrival;
@@ -111,14 +127,20 @@ auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
         core::Place());
 }
 
+/// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.
+struct DefaultOptions {
+    static constexpr std::int64_t min_remaining = AcquireOptions().min_remaining;
+    operator AcquireOptions() const noexcept { return {}; }
+};
+
 /// `From` is the limiter itself where its type is known, so that the way without waiting costs no
 /// virtual call.
-template <class From>
-boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route,
-                                       AcquireOptions options) {
+template <class From, class Options>
+boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route, Options options) {
     core::Place place;
-    if (issuer->try_take(route, options.min_remaining, place))
+    if (issuer->try_take(route, options.min_remaining, place)) {
         co_return TicketAccess::make(std::move(issuer), place);
+    }
     auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
                                                  boost::asio::as_tuple(boost::asio::use_awaitable));
     if (code) throw Error(code, ticket.refusal());

@@ -14,9 +14,9 @@
 #include <sluice/core/scheduler.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
-#include <sluice/detail/answer_of.hpp>
 #include <sluice/detail/context_service.hpp>
 #include <sluice/detail/issuer.hpp>
+#include <sluice/detail/read_answer.hpp>
 #include <sluice/detail/route_rules.hpp>
 #include <sluice/detail/wait_operation.hpp>
 #include <sluice/error.hpp>
@@ -82,8 +82,7 @@ public:
     void abort(WaitOperation& operation) override;
     bool deliver(WaitOperation& operation) override;
     void shut_down(boost::asio::execution_context& context) override;
-    Verdict update(core::Place& place, const Response& answer,
-                   std::optional<core::Time> sent) override;
+    Verdict update(core::Place& place, const Response& answer, core::Time sent) override;
     Verdict update(const Route& route, const Response& answer) override;
     void lose(core::Place& place) override;
     void cancel(core::Place& place) override;
@@ -298,13 +297,15 @@ template <class Clock, class Mutex>
 
 template <class Clock, class Mutex>
 [[gnu::flatten]] Verdict Engine<Clock, Mutex>::update(core::Place& place, const Response& answer,
-                                                      std::optional<core::Time> sent) {
+                                                      core::Time sent) {
     const Session session(*this);
     learn_wall_time(answer, session.now());
     if (!place.taken()) {
         return update_unplaced(*place.lane, answer, session.now(), place.arrival);
     }
-    const core::AnswerKind kind = scheduler_.answer(place, answer_of(answer), sent, session.now());
+    core::Answer seen = read_answer(answer);
+    const auto marked = sent == unmarked ? std::nullopt : std::optional(sent);
+    const core::AnswerKind kind = scheduler_.answer(place, seen, marked, session.now());
     constexpr int least_to_repeat = 429;
     if (answer.status < least_to_repeat) return {kind, false, {}};
     return verdict_of(kind, *place.lane, answer.status, session.now(), place.arrival);
@@ -314,7 +315,8 @@ template <class Clock, class Mutex>
 [[gnu::noinline]] Verdict
 Engine<Clock, Mutex>::update_unplaced(core::Lane& lane, const Response& answer, core::Time now,
                                       std::uint64_t arrival) {
-    const core::AnswerKind kind = scheduler_.answer_unplaced(lane, answer_of(answer), now);
+    core::Answer seen = read_answer(answer);
+    const core::AnswerKind kind = scheduler_.answer_unplaced(lane, seen, now);
     return verdict_of(kind, lane, answer.status, now, arrival);
 }
 

@@ -57,6 +57,9 @@ struct WaitRequest {
     AcquireOptions options;
 };
 
+/// Nobody has said when a request was sent.
+inline constexpr core::Time unmarked = core::never;
+
 class Issuer {
 public:
     Issuer() = default;
@@ -79,8 +82,8 @@ public:
     /// Destroys what waits on that context, without running it.
     virtual void shut_down(boost::asio::execution_context& context) = 0;
 
-    virtual Verdict update(core::Place& place, const Response& answer,
-                           std::optional<core::Time> sent) = 0;
+    /// `sent` is what Ticket::sent() noted, or `unmarked`.
+    virtual Verdict update(core::Place& place, const Response& answer, core::Time sent) = 0;
     virtual Verdict update(const Route& route, const Response& answer) = 0;
     virtual void lose(core::Place& place) = 0;
     virtual void cancel(core::Place& place) = 0;

@@ -192,7 +192,7 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 /// Grants what exempt lanes may have, puts the bucket among those that wait for the global limit if
 /// it has room, and sets its wake time otherwise.
 [[gnu::noinline]] inline void Scheduler::serve(Bucket& bucket, Time now) {
-    bucket.watch_hook.unlink();
+    bucket.stop_watching();
     while (bucket.queued != 0) {
         Lane* lane = next_lane(bucket, now);
         if (lane == nullptr || available(bucket, now) <= 0) break;

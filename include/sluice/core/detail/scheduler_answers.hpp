@@ -21,7 +21,7 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
     --counted.in_flight;
     --place.lane->in_flight;
     --in_flight_;
-    if (place.probe) free_probe(place.lane->key.major, now);
+    if (place.probe) free_probe(place.lane->major(), now);
     return counted;
 }
 
@@ -44,7 +44,7 @@ inline void Scheduler::learn_credit(Time now) noexcept {
     credit_until_ = latency_.valid_until();
 }
 
-inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<Time> sent,
+inline AnswerKind Scheduler::answer(Place& place, Answer& answer, std::optional<Time> sent,
                                     Time now) {
     sync(now);
     Lane& lane = *place.lane;
@@ -69,7 +69,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer answer, std::optional<T
     return kind;
 }
 
-[[gnu::noinline]] inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer answer,
+[[gnu::noinline]] inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer& answer,
                                                                Time now) {
     sync(now);
     const AnswerKind kind = classify(answer);
@@ -273,7 +273,7 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
 
 [[gnu::noinline]] inline void Scheduler::record(EventKind kind, const Lane& lane, int status,
                                                 AnswerKind what, Duration wait) {
-    events_.push_back({kind, what, status, lane.key.route, lane.key.major, lane.key.tag, wait, 1});
+    events_.push_back({kind, what, status, lane.route, lane.major(), lane.tag, wait, 1});
 }
 
 [[gnu::noinline]] inline void Scheduler::note_evicted(std::size_t count) {

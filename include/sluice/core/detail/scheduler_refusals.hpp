@@ -170,7 +170,7 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
 [[gnu::noinline]] inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
     if (gate_->stopped(now)) return Refused::too_many_invalid;
     if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
-    if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.key.major)) {
+    if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.major())) {
         return Refused::unknown_webhook;
     }
     return std::nullopt;
@@ -207,14 +207,14 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
             if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });
     }
-    if (status == 404 && lane.traits.webhook && gone_webhooks_.insert(lane.key.major).second) {
-        gone_order_.push_back(lane.key.major);
+    if (status == 404 && lane.traits.webhook && gone_webhooks_.insert(lane.major()).second) {
+        gone_order_.push_back(lane.major());
         if (gone_order_.size() > most_gone_webhooks) {
             gone_webhooks_.erase(gone_order_.front());
             gone_order_.pop_front();
         }
         registry_.each_waiting_lane([&](Lane& other) {
-            if (other.key.major == lane.key.major) {
+            if (other.major() == lane.major()) {
                 refuse_lane(other, Refused::unknown_webhook, now);
             }
         });
