@@ -43,14 +43,14 @@ public:
     Ticket() = default;
     Ticket(Ticket && other) noexcept
         : issuer_(std::move(other.issuer_)),
-          place_(std::exchange(other.place_, {})),
+          place_(taken_from(other.place_)),
           sent_(std::exchange(other.sent_, detail::unmarked)),
           refusal_(std::move(other.refusal_)) {}
     Ticket& operator=(Ticket&& other) noexcept {
         if (this != &other) {
             drop();
             issuer_ = std::move(other.issuer_);
-            place_ = std::exchange(other.place_, {});
+            place_ = taken_from(other.place_);
             sent_ = std::exchange(other.sent_, detail::unmarked);
             refusal_ = std::move(other.refusal_);
         }
@@ -109,6 +109,13 @@ private:
     Ticket(std::shared_ptr<detail::Issuer> issuer, const core::Place& place) noexcept
         : issuer_(std::move(issuer)), place_(place) {}
 
+    /// Empties the other where it counts.
+    static core::Place taken_from(core::Place & other) noexcept {
+        const core::Place place = other;
+        other.lane = nullptr;
+        other.bucket = nullptr;
+        return place;
+    }
     void drop() noexcept {
         if (place_.taken()) issuer_->lose(place_);
         core::Scheduler::release(place_);

@@ -17,40 +17,44 @@
 
 namespace sluice::detail {
 
-/// Whatever Response::parse would not have let through stays absent: a Response may have been
+/// Whatever Response::parse would not have let through counts as absent: a Response may have been
 /// filled in by hand.
 template <class T>
-constexpr void take_within(std::optional<T>& to, const std::optional<T>& value, T least,
-                           T most) noexcept {
-    if (value && *value >= least && *value <= most) to = *value;
+constexpr void keep_within(std::optional<T>& value, T least, T most) noexcept {
+    if (value && !(*value >= least && *value <= most)) value.reset();
 }
 
-/// The result refers to the text of `response.bucket`. Its numbers are written one by one: an
-/// optional that is copied whole right after its parts were written stalls the processor, and
-/// eight of them cost a third of an update.
+/// The result refers to the text of `response.bucket`. Every number is written once: to copy whole
+/// what has just been written in parts makes the processor wait.
 inline core::Answer read_answer(const Response& response) noexcept {
     constexpr std::int64_t greatest_count = std::numeric_limits<std::int32_t>::max();
     constexpr std::chrono::nanoseconds none{0};
     constexpr std::chrono::nanoseconds longest = longest_wait;
-    core::Answer answer{.status = response.status,
-                        .from_discord = response.from_discord,
-                        .global = response.global || response.scope == Scope::global,
-                        .shared = response.scope == Scope::shared,
-                        .retry_after = std::nullopt,
-                        .hash = response.bucket ? response.bucket->view() : std::string_view(),
-                        .seen = {}};
-    take_within(answer.retry_after, response.retry_after, none, longest);
+    core::Answer answer{
+        .status = response.status,
+        .from_discord = response.from_discord,
+        .global = response.global || response.scope == Scope::global,
+        .shared = response.scope == Scope::shared,
+        .retry_after = response.retry_after,
+        .hash = response.bucket ? response.bucket->view() : std::string_view(),
+        .seen = {.limit = response.limit,
+                 .remaining = response.remaining,
+                 .reset = std::nullopt,
+                 .reset_after = response.reset_after,
+                 .unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none,
+                                                              longest)},
+    };
     core::Observation& seen = answer.seen;
-    take_within(seen.limit, response.limit, std::int64_t{1}, greatest_count);
-    take_within(seen.remaining, response.remaining, std::int64_t{0}, greatest_count);
-    take_within(seen.reset_after, response.reset_after, none, longest);
-    seen.unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none, longest);
     if (response.reset) seen.reset = response.reset->time_since_epoch();
+    keep_within(answer.retry_after, none, longest);
+    keep_within(seen.limit, std::int64_t{1}, greatest_count);
+    keep_within(seen.remaining, std::int64_t{0}, greatest_count);
+    keep_within(seen.reset_after, none, longest);
     if (!seen.reset_after && response.reset && response.date) {
         // Date has whole seconds and may be later than the moment the limit was computed.
-        const std::optional<std::chrono::nanoseconds> after = *response.reset - *response.date;
-        take_within(seen.reset_after, after, none, longest);
+        seen.reset_after = *response.reset - *response.date;
         seen.unit = std::chrono::seconds(1);
+        keep_within(seen.reset_after, none, longest);
     }
     return answer;
 }
