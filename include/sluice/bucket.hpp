@@ -27,9 +27,11 @@ namespace sluice {
 class Bucket {
 public:
     /// Tickets of one bucket are handed out first come, first served. See BucketManager::acquire.
+    template <class = void> // so that only units that call it compile its coroutine
     [[nodiscard]] boost::asio::awaitable<Ticket> acquire() const {
         return detail::acquire(issuer_, route_, detail::DefaultOptions());
     }
+    template <class = void>
     [[nodiscard]] boost::asio::awaitable<Ticket> acquire(AcquireOptions options) const {
         return detail::acquire(issuer_, route_, options);
     }

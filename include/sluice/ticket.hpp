@@ -26,14 +26,18 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <utility>
 
 namespace sluice {
+class Ticket;
+
 namespace detail {
 struct TicketAccess;
-}
+boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket);
+} // namespace detail
 
 /// Move-only. Distinct tickets may be used from different threads, one ticket from one at a time.
 /// An empty, moved-from or settled ticket accepts every call.
@@ -90,7 +94,10 @@ public:
     /// first. An unsettled ticket counts as lost first. The ticket must stay where it is meanwhile.
     /// Throws sluice::Error; the ticket then holds nothing and may reacquire again, except after
     /// errc::closed. An empty ticket fails with errc::closed.
-    [[nodiscard]] boost::asio::awaitable<void> reacquire();
+    template <class = void> // so that only units that call it compile its coroutine
+    [[nodiscard]] boost::asio::awaitable<void> reacquire() {
+        return detail::reacquire(*this);
+    }
 
     /// The same with any completion token.
     /// *Completion signature*: void(boost::system::error_code).

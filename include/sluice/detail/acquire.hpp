@@ -11,6 +11,10 @@
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/post.hpp>
 
+#include <concepts>
+#include <memory>
+#include <utility>
+
 namespace sluice::detail {
 
 /// Makes and takes apart tickets on behalf of the limiter.
@@ -52,6 +56,11 @@ struct TicketAccess {
         place.lane = ticket.place_.lane;
         place.lane->holders.fetch_add(1, std::memory_order_relaxed);
         return place;
+    }
+    /// The ticket holds, or was refused, what `renewed` is.
+    static void renew(Ticket& ticket, Ticket& renewed) noexcept {
+        if (renewed.place_.taken()) std::swap(ticket.place_, renewed.place_);
+        ticket.refusal_ = std::move(renewed.refusal_);
     }
 };
 
@@ -119,12 +128,19 @@ struct StartAgain {
     }
 };
 
+/// `place` is empty, or again(ticket).
+template <class CompletionToken>
+auto async_wait(std::shared_ptr<Issuer> issuer, const WaitRequest& request,
+                const core::Place& place, CompletionToken&& token) {
+    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
+        StartWait(), token, DeliverTicket(), std::move(issuer), request, place);
+}
+
 template <class CompletionToken>
 auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
                    const AcquireOptions& options, CompletionToken&& token) {
-    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
-        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options},
-        core::Place());
+    return async_wait(std::move(issuer), WaitRequest{route, options}, core::Place(),
+                      std::forward<CompletionToken>(token));
 }
 
 /// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.
@@ -147,6 +163,17 @@ boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route
     co_return std::move(ticket);
 }
 
+/// Waits by the operation that acquire() has compiled already, for a ticket of its own.
+/// A template because g++ compiles every other coroutine, called or not.
+boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket) {
+    const std::shared_ptr<Issuer> issuer = TicketAccess::issuer(ticket);
+    if (issuer == nullptr) throw Error(errc::closed);
+    auto [code, renewed] = co_await async_wait(issuer, WaitRequest(), TicketAccess::again(ticket),
+                                               boost::asio::as_tuple(boost::asio::use_awaitable));
+    TicketAccess::renew(ticket, renewed);
+    if (code) throw Error(code, ticket.refusal());
+}
+
 } // namespace sluice::detail
 
 namespace sluice {
@@ -155,11 +182,6 @@ template <class CompletionToken>
 auto Ticket::async_reacquire(CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
         detail::StartAgain(), token, this);
-}
-
-inline boost::asio::awaitable<void> Ticket::reacquire() {
-    auto [code] = co_await async_reacquire(boost::asio::as_tuple(boost::asio::use_awaitable));
-    if (code) throw Error(code, refusal());
 }
 
 } // namespace sluice
