@@ -96,7 +96,9 @@ struct Lane
     std::uint32_t tag = 0;        ///< sublimit; 0: none
     std::uint32_t queued = 0;     ///< size of `waiting`
     std::uint32_t bounded = 0;    ///< how many of them have a bound
-    std::uint32_t granted = 0; ///< waiters granted that have not run yet: nobody may overtake them
+    /// Waiters granted that have not run yet: nobody may overtake them. They run without a lock,
+    /// which is why it is atomic; it only grows under the lock of whoever owns the lane.
+    std::atomic<std::uint32_t> granted = 0;
     std::uint32_t in_flight = 0; ///< requests sent from here and not yet answered
     /// Places, settled ones too, that point here. Their owners let go without a lock, which is why
     /// it is atomic; it only grows under the lock of whoever owns the lane.
@@ -108,7 +110,8 @@ struct Lane
     [[nodiscard]] const Major& major() const noexcept;
 
     [[nodiscard]] bool in_use() const noexcept {
-        return queued != 0 || granted != 0 || holders.load(std::memory_order_acquire) != 0;
+        return queued != 0 || granted.load(std::memory_order_acquire) != 0 ||
+               holders.load(std::memory_order_acquire) != 0;
     }
 };
 

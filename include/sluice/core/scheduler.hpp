@@ -132,7 +132,10 @@ public:
     /// Takes a queued waiter out; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);
     /// A granted waiter has run, or never will: others of its lane may be admitted directly again.
-    void delivered(Lane& lane) noexcept { --lane.granted; }
+    /// Needs no lock.
+    static void delivered(Lane& lane) noexcept {
+        lane.granted.fetch_sub(1, std::memory_order_release);
+    }
 
     /// Applies an answer to the request of this place, and notes in it when that was sent and
     /// received. `sent` is when it really left, for the round trip. Afterwards the place is
@@ -160,6 +163,7 @@ public:
     [[nodiscard]] WaiterList take_finished() noexcept {
         WaiterList finished;
         finished.swap(finished_);
+        refused_some_ = false;
         return finished;
     }
 
@@ -178,6 +182,8 @@ public:
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
 
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
+    /// Whether some of them were refused.
+    [[nodiscard]] bool has_refused() const noexcept { return refused_some_; }
     [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
     /// Recorded since the last call; nothing unless settings ask for events.
     [[nodiscard]] std::vector<Event> take_events() noexcept { return std::exchange(events_, {}); }
@@ -284,6 +290,7 @@ private:
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
+    bool refused_some_ = false; // of finished_
     Time global_wake_ = never;
     Duration credit_{0}; // of latency_, which costs a division to ask
     Time credit_until_ = Time::min();

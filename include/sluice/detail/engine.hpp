@@ -80,7 +80,6 @@ public:
     bool try_take(const Route& route, std::int64_t min_remaining, core::Place& place) override;
     void start(WaitOperation& operation, const WaitRequest& request) override;
     void abort(WaitOperation& operation) override;
-    bool deliver(WaitOperation& operation) override;
     void shut_down(boost::asio::execution_context& context) override;
     Verdict update(core::Place& place, const Response& answer, core::Time sent) override;
     Verdict update(const Route& route, const Response& answer) override;

@@ -44,7 +44,6 @@ errc Engine<Clock, Mutex>::code_of(core::Refused why) noexcept {
 template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::claim(WaitOperation& operation, boost::system::error_code code) {
     operation.code = code;
-    operation.claimed = true;
     outbox_.push_back(operation);
 }
 
@@ -110,7 +109,9 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
 /// What the scheduler has granted or refused goes to the outbox.
 template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
+    const bool all_granted = !scheduler_.has_refused();
     core::WaiterList finished = scheduler_.take_finished();
+    if (all_granted) return outbox_.splice(outbox_.end(), finished); // without touching any of them
     while (!finished.empty()) {
         auto& operation = static_cast<WaitOperation&>(finished.front());
         finished.pop_front();
@@ -129,19 +130,9 @@ template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::abort(WaitOperation& operation) {
     const Session session(*this);
     operation.aborted = true;
-    if (operation.claimed || operation.state != core::WaiterState::queued) return;
+    if (operation.state != core::WaiterState::queued) return;
     scheduler_.withdraw(operation, session.now());
     claim(operation, boost::asio::error::operation_aborted);
-}
-
-template <class Clock, class Mutex>
-bool Engine<Clock, Mutex>::deliver(WaitOperation& operation) {
-    const Session session(*this);
-    if (operation.state != core::WaiterState::granted) return true;
-    scheduler_.delivered(*operation.place.lane);
-    if (!operation.aborted) return true;
-    scheduler_.cancel(operation.place, session.now());
-    return false;
 }
 
 template <class Clock, class Mutex>
@@ -258,10 +249,7 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
     while (!doomed.empty()) {
         auto& operation = static_cast<WaitOperation&>(doomed.front());
         doomed.pop_front();
-        if (operation.state == core::WaiterState::granted) {
-            if (deliver(operation)) cancel(operation.place);
-        }
-        core::Scheduler::release(operation.place);
+        operation.give_back();
         operation.destroy();
     }
 }

@@ -77,8 +77,6 @@ public:
     virtual void start(WaitOperation& operation, const WaitRequest& request) = 0;
     /// From any thread, at any time before the operation has run.
     virtual void abort(WaitOperation& operation) = 0;
-    /// The operation runs now. False: its grant has been taken back.
-    virtual bool deliver(WaitOperation& operation) = 0;
     /// Destroys what waits on that context, without running it.
     virtual void shut_down(boost::asio::execution_context& context) = 0;
 

@@ -33,12 +33,15 @@ public:
     using BasicWaitOperation::BasicWaitOperation;
 
     WaitResult finish() {
-        if (!issuer->deliver(*this)) code = boost::asio::error::operation_aborted;
-        return {issuer, code, std::exchange(place, core::Place()), std::move(refusal)};
+        if (hand_over() && aborted) {
+            issuer->cancel(place);
+            code = boost::asio::error::operation_aborted;
+        }
+        return {std::move(issuer), code, std::exchange(place, core::Place()), std::move(refusal)};
     }
 
     void give_back() noexcept {
-        if (issuer->deliver(*this) && place.taken()) issuer->cancel(place);
+        if (hand_over()) issuer->cancel(place);
         core::Scheduler::release(place);
     }
 
@@ -46,6 +49,14 @@ public:
 
 protected:
     ~WaitOperation() = default;
+
+private:
+    /// Whether it has been granted; from now on others may be admitted past it. Needs no lock.
+    bool hand_over() noexcept {
+        if (state != core::WaiterState::granted) return false;
+        core::Scheduler::delivered(*place.lane);
+        return true;
+    }
 };
 
 } // namespace sluice::detail

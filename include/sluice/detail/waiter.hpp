@@ -28,6 +28,7 @@
 #include <boost/asio/query.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <atomic>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -53,8 +54,7 @@ public:
     std::shared_ptr<Owner> issuer;
     boost::asio::execution_context* context;
     boost::system::error_code code;
-    bool claimed = false;
-    bool aborted = false; // after the claim, or before the operation was published
+    std::atomic<bool> aborted = false; // after the claim, or before the operation was published
 
 protected:
     ~BasicWaitOperation() = default;

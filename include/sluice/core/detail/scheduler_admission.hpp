@@ -155,6 +155,7 @@ inline void Scheduler::refuse(Waiter& waiter, Refused why) {
     unqueue(waiter);
     waiter.state = WaiterState::refused;
     waiter.why = why;
+    refused_some_ = true;
     finished_.push_back(waiter);
 }
 
@@ -170,7 +171,7 @@ inline void Scheduler::grant(Lane& lane, Time now) {
     counters_.longest_wait = std::max(counters_.longest_wait, waited);
     note(EventKind::granted, lane, waited);
     take(lane, now, waiter.place);
-    ++lane.granted;
+    lane.granted.fetch_add(1, std::memory_order_relaxed);
     waiter.state = WaiterState::granted;
     finished_.push_back(waiter);
 }

@@ -81,7 +81,6 @@ protected:
 
     void claim(Operation& operation, boost::system::error_code code) {
         operation.code = code;
-        operation.claimed = true;
         outbox_.push_back(operation);
     }
     void sort_out_finished();
@@ -169,7 +168,7 @@ template <class Traits, class Clock, class Mutex>
 void GatewayEngine<Traits, Clock, Mutex>::abort(Operation& operation) {
     const Session session(*this);
     operation.aborted = true;
-    if (operation.claimed || operation.state != State::queued) return;
+    if (operation.state != State::queued) return;
     schedule_.withdraw(operation, session.now());
     claim(operation, boost::asio::error::operation_aborted);
 }
