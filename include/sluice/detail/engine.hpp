@@ -15,6 +15,7 @@
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
+#include <sluice/detail/drain.hpp>
 #include <sluice/detail/issuer.hpp>
 #include <sluice/detail/read_answer.hpp>
 #include <sluice/detail/route_rules.hpp>
@@ -183,11 +184,7 @@ private:
             core::WaiterList batch;
             batch.swap(engine_.outbox_);
             lock_.unlock();
-            while (!batch.empty()) {
-                auto& operation = static_cast<WaitOperation&>(batch.front());
-                batch.pop_front();
-                operation.post();
-            }
+            Drain<WaitOperation>::post_all(batch);
             lock_.lock();
         }
         engine_.posting_ = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Waiting, whatever is waited for: an operation that is queued somewhere, claimed exactly once
-// under its owner's lock, posted by whoever claimed it, and called exactly once on its executor.
+// under its owner's lock, posted by whoever claimed it, alone or together with others (drain.hpp),
+// and called exactly once on its executor.
 // From the claim it lives until it runs, or until the executor throws the posted function away. It
 // frees itself before it calls the handler.
 //
@@ -48,6 +49,12 @@ public:
     BasicWaitOperation& operator=(const BasicWaitOperation&) = delete;
 
     virtual void post() = 0;
+    /// Frees the operation and calls its handler.
+    virtual void run() = 0;
+    /// Frees the operation, which will never run, and gives back what it was granted.
+    virtual void throw_away() noexcept = 0;
+    /// The executor that it completes on, if others may complete there in one posted function.
+    [[nodiscard]] virtual const boost::asio::any_io_executor* shared_executor() const noexcept = 0;
     /// Frees the operation and its handler; what it holds must have been given back.
     virtual void destroy() noexcept = 0;
 
@@ -93,6 +100,34 @@ public:
     }
 
     void post() override { boost::asio::post(executor_, Posted(this)); }
+
+    void run() override {
+        // The result leaves this memory before it is freed, and it is freed before the handler
+        // runs.
+        auto result = this->finish();
+        Deliver deliver = std::move(deliver_);
+        // Work is released only after the handler has run: a context must not stop in between.
+        const Executor keep_running = std::move(executor_);
+        Handler handler = release();
+        deliver(std::move(handler), std::move(result));
+    }
+
+    void throw_away() noexcept override {
+        const std::shared_ptr<Owner> from = this->issuer; // must outlive its own call
+        this->give_back();
+        destroy();
+    }
+
+    /// A handler with an allocator of its own wants its posted function to be allocated there.
+    [[nodiscard]] const boost::asio::any_io_executor* shared_executor() const noexcept override {
+        constexpr bool ordinary =
+            std::is_same_v<boost::asio::associated_allocator_t<Handler>, std::allocator<void>>;
+        if constexpr (ordinary && std::is_same_v<Executor, boost::asio::any_io_executor>) {
+            return &executor_;
+        } else {
+            return nullptr;
+        }
+    }
 
     void destroy() noexcept override {
         [[maybe_unused]] const Handler handler = release(); // dies last: this memory is free again
@@ -157,23 +192,6 @@ private:
     private:
         HandlerOperation* operation_;
     };
-
-    void run() {
-        // The result leaves this memory before it is freed, and it is freed before the handler
-        // runs.
-        auto result = this->finish();
-        Deliver deliver = std::move(deliver_);
-        // Work is released only after the handler has run: a context must not stop in between.
-        const Executor keep_running = executor_;
-        Handler handler = release();
-        deliver(std::move(handler), std::move(result));
-    }
-
-    void throw_away() noexcept {
-        const std::shared_ptr<Owner> from = this->issuer; // must outlive its own call
-        this->give_back();
-        destroy();
-    }
 
     /// Disconnects, frees the memory and hands out the handler.
     Handler release() noexcept {

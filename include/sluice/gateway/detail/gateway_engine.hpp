@@ -12,6 +12,7 @@
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
+#include <sluice/detail/drain.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
 
@@ -138,11 +139,7 @@ private:
             WaiterList batch;
             batch.swap(engine_.outbox_);
             lock_.unlock();
-            while (!batch.empty()) {
-                auto& operation = static_cast<Operation&>(batch.front());
-                batch.pop_front();
-                operation.post();
-            }
+            sluice::detail::Drain<Operation>::post_all(batch);
             lock_.lock();
         }
         engine_.posting_ = false;

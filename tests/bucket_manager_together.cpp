@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+//
+// Waiters that are granted together and complete on one executor, where a few posted functions run
+// all of them: nobody may notice. Each keeps its order, its turn when others block or throw, its
+// cancellation and its place.
+#include <sluice/bucket_manager.hpp>
+
+#include "support/catch.hpp"
+#include "support/virtual_bot.hpp"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <future>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace sluice::tests;
+using sluice::Ticket;
+
+const sluice::Route route = create_message(1);
+
+/// A bot whose one bucket gives nothing until open() gives places to all that wait.
+struct ClosedBot : VirtualBot {
+    ClosedBot() : VirtualBot({.global = {.limit = 0}}) {
+        limiter.update(route, answer(1000, 0, 5s));
+    }
+    void open() {
+        clock.advance(6s);
+        look();
+    }
+    [[nodiscard]] std::size_t in_flight() const { return limiter.stats().in_flight; }
+
+    std::vector<Ticket> tickets;
+};
+
+/// Runs everything, whatever handlers throw; returns how many did.
+std::size_t run_all(asio::io_context& io) {
+    std::size_t thrown = 0;
+    for (;;) {
+        try {
+            io.run();
+            return thrown;
+        } catch (const std::runtime_error&) {
+            ++thrown;
+        }
+    }
+}
+
+/// How many in a row are granted together: just enough to share a function, one function's full
+/// turn and one more, and several turns.
+auto counts() {
+    return GENERATE(std::size_t{3}, std::size_t{4}, std::size_t{32}, std::size_t{33},
+                    std::size_t{100});
+}
+
+} // namespace
+
+TEST_CASE("waiters granted together complete once each, in the order in which they came") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(route, [&, i](error_code code, Ticket ticket) {
+            CHECK(!code);
+            order.push_back(i);
+            bot.tickets.push_back(std::move(ticket));
+        });
+    }
+    bot.open();
+    CHECK(order.empty());
+    CHECK(bot.in_flight() == count);
+    bot.io.run(); // nothing is left that could keep it running
+    CHECK(order.size() == count);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("who is granted later runs later, also when the first have run in part") {
+    ClosedBot bot;
+    constexpr std::size_t each = 100;
+    std::vector<std::size_t> order;
+    const auto acquire = [&](std::size_t first) {
+        for (std::size_t i = first; i < first + each; ++i) {
+            bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
+                order.push_back(i);
+                bot.tickets.push_back(std::move(ticket));
+            });
+        }
+    };
+    acquire(0);
+    bot.open();
+    const int steps = GENERATE(0, 1, 2, 3);
+    for (int i = 0; i < steps; ++i)
+        bot.io.poll_one();
+    CHECK(order.size() < each);
+    acquire(each);
+    bot.io.run();
+    CHECK(order.size() == 2 * each);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("what is granted together returns to its executor now and then") {
+    ClosedBot bot;
+    std::size_t ran = 0;
+    for (int i = 0; i < 200; ++i)
+        bot.limiter.async_acquire(route, [&](error_code, Ticket) { ++ran; });
+    bot.open();
+    for (std::size_t before = 0; before < 200; before = ran) {
+        REQUIRE(bot.io.poll_one() == 1);
+        CHECK(ran - before <= 32);
+    }
+}
+
+TEST_CASE("waiters of several executors granted together run on their own, each in order") {
+    ClosedBot bot;
+    const auto strand = asio::make_strand(bot.io);
+    const asio::any_io_executor plain = bot.io.get_executor();
+    std::vector<int> on_plain;
+    std::vector<int> on_strand;
+    const int run = GENERATE(1, 5, 40); // of one executor in a row
+    for (int i = 0; i < 200; ++i) {
+        const bool stranded = (i / run) % 2 == 0;
+        bot.limiter.async_acquire(
+            route, asio::bind_executor(stranded ? asio::any_io_executor(strand) : plain,
+                                       [&, i, stranded](error_code, Ticket ticket) {
+                                           CHECK(strand.running_in_this_thread() == stranded);
+                                           (stranded ? on_strand : on_plain).push_back(i);
+                                           bot.tickets.push_back(std::move(ticket));
+                                       }));
+    }
+    bot.open();
+    bot.io.run();
+    CHECK(on_plain.size() + on_strand.size() == 200);
+    CHECK(std::is_sorted(on_plain.begin(), on_plain.end()));
+    CHECK(std::is_sorted(on_strand.begin(), on_strand.end()));
+}
+
+TEST_CASE("a handler that blocks keeps none of the others waiting while another thread runs") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    const std::size_t which = GENERATE(0U, 1U, 2U) * (count - 1) / 2;
+    std::atomic<std::size_t> ran = 0;
+    std::promise<void> all_others;
+    bool waited_in_vain = false;
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(route, [&, i](error_code, Ticket) {
+            if (i == which) {
+                // Real time, and far more than it takes: only a failure waits for the end of it.
+                const auto others = all_others.get_future();
+                waited_in_vain = others.wait_for(20s) != std::future_status::ready;
+            } else if (++ran == count - 1) {
+                all_others.set_value();
+            }
+        });
+    }
+    bot.open();
+    std::thread other([&] { bot.io.run(); });
+    bot.io.run();
+    other.join();
+    CHECK_FALSE(waited_in_vain);
+    CHECK(ran == count - 1);
+}
+
+TEST_CASE("a handler that runs the context itself is not in the way of the others either") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(route, [&, i](error_code, Ticket) {
+            order.push_back(i);
+            if (i == 0) {
+                bot.io.poll();
+                CHECK(order.size() == count);
+            }
+        });
+    }
+    bot.open();
+    bot.io.run();
+    CHECK(order.size() == count);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("handlers that throw out of run() lose none of the rest and change no order") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    const std::size_t every = GENERATE(1U, 2U, 7U, 31U);
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
+            order.push_back(i);
+            bot.tickets.push_back(std::move(ticket));
+            if (i % every == 0) throw std::runtime_error("on purpose");
+        });
+    }
+    bot.open();
+    CHECK(run_all(bot.io) == (count + every - 1) / every);
+    CHECK(order.size() == count);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("after a handler has thrown, the rest still runs before who was granted later") {
+    ClosedBot bot;
+    constexpr std::size_t each = 40;
+    const std::size_t thrower = GENERATE(0U, 31U, 32U, 38U);
+    std::vector<std::size_t> order;
+    const auto acquire = [&](std::size_t first) {
+        for (std::size_t i = first; i < first + each; ++i) {
+            bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
+                order.push_back(i);
+                bot.tickets.push_back(std::move(ticket));
+                if (i == thrower) throw std::runtime_error("on purpose");
+            });
+        }
+        bot.open();
+    };
+    for (std::size_t first = 0; first < 3 * each; first += each)
+        acquire(first);
+    CHECK(run_all(bot.io) == 1);
+    CHECK(order.size() == 3 * each);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+}
+
+TEST_CASE("a context that dies between two functions gives back the places of all that are left") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    const bool throws = GENERATE(false, true);
+    auto other = std::make_unique<asio::io_context>();
+    const asio::any_io_executor executor = other->get_executor();
+    const auto token = std::make_shared<int>();
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(
+            route, asio::bind_executor(executor, [&, token](error_code, Ticket ticket) {
+                bot.tickets.push_back(std::move(ticket));
+                if (throws) throw std::runtime_error("on purpose");
+            }));
+    }
+    bot.open();
+    CHECK(bot.in_flight() == count);
+    const int steps = GENERATE(0, 1, 2, 3);
+    for (int i = 0; i < steps; ++i) {
+        try {
+            other->poll_one();
+        } catch (const std::runtime_error&) {
+        }
+    }
+    other.reset();
+    CHECK(token.use_count() == 1);
+    CHECK(bot.in_flight() == bot.tickets.size());
+    bot.tickets.clear();
+    CHECK(bot.limiter.stats().queued == 0);
+}
+
+TEST_CASE("a waiter is cancelled by one that was granted with it and runs before it") {
+    ClosedBot bot;
+    const std::size_t count = counts();
+    std::vector<asio::cancellation_signal> signals(count);
+    std::set<std::size_t> ended;
+    for (std::size_t i = 0; i < count; ++i) {
+        bot.limiter.async_acquire(
+            route,
+            asio::bind_cancellation_slot(signals[i].slot(), [&, i](error_code code, Ticket ticket) {
+                CHECK(ended.insert(i).second);
+                CHECK(code ==
+                      (i % 2 == 0 ? error_code() : error_code(asio::error::operation_aborted)));
+                if (ticket) bot.tickets.push_back(std::move(ticket));
+                if (i % 2 == 0 && i + 1 < count)
+                    signals[i + 1].emit(asio::cancellation_type::total);
+            }));
+    }
+    bot.open();
+    CHECK(bot.in_flight() == count);
+    bot.io.run();
+    CHECK(ended.size() == count);
+    CHECK(bot.in_flight() == (count + 1) / 2);
+    CHECK(bot.tickets.size() == (count + 1) / 2);
+}
