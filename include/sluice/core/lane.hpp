@@ -55,7 +55,7 @@ struct Waiter
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     Place place;
     Time bound = never; ///< leaves with a refusal when it is still queued then
-    std::int64_t min_remaining =
+    std::uint32_t min_remaining =
         0; ///< refused at its turn when fewer requests remain, itself included
     HeapPosition bound_position = nowhere;
     WaiterState state = WaiterState::idle;

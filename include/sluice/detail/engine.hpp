@@ -17,6 +17,7 @@
 #include <sluice/detail/context_service.hpp>
 #include <sluice/detail/drain.hpp>
 #include <sluice/detail/issuer.hpp>
+#include <sluice/detail/outcome.hpp>
 #include <sluice/detail/read_answer.hpp>
 #include <sluice/detail/route_rules.hpp>
 #include <sluice/detail/wait_operation.hpp>
@@ -121,13 +122,13 @@ private:
                             std::uint64_t arrival);
     Refusal refusal_of(const core::Lane& lane, core::Time now,
                        std::optional<std::chrono::nanoseconds> wait) const;
-    void claim(WaitOperation& operation, boost::system::error_code code);
+    void claim(WaitOperation& operation, Outcome outcome);
     void enqueue(WaitOperation& operation, core::Lane& lane,
                  std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
     void sort_out_finished(core::Time now);
     void arm(core::Time now);
     void ring();
-    std::size_t end_waiters(boost::system::error_code code, core::Time now);
+    std::size_t end_waiters(Outcome outcome, core::Time now);
     core::WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
     boost::asio::any_io_executor executor_;

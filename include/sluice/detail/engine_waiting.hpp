@@ -8,12 +8,14 @@
 #include <sluice/core/scheduler.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/detail/engine.hpp>
+#include <sluice/detail/outcome.hpp>
 #include <sluice/detail/wait_operation.hpp>
 #include <sluice/error.hpp>
 
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -42,8 +44,8 @@ errc Engine<Clock, Mutex>::code_of(core::Refused why) noexcept {
 }
 
 template <class Clock, class Mutex>
-void Engine<Clock, Mutex>::claim(WaitOperation& operation, boost::system::error_code code) {
-    operation.code = code;
+void Engine<Clock, Mutex>::claim(WaitOperation& operation, Outcome outcome) {
+    operation.outcome = outcome;
     outbox_.push_back(operation);
 }
 
@@ -70,7 +72,9 @@ void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& re
     } else if (full && !scheduler_.admits(lane, now, min_remaining)) {
         claim(operation, errc::queue_full);
     } else {
-        operation.min_remaining = min_remaining;
+        // What this cuts off lies beyond any limit.
+        operation.min_remaining =
+            static_cast<std::uint32_t>(std::clamp<std::int64_t>(min_remaining, 0, UINT32_MAX));
         const auto& own = request.options.max_wait;
         return enqueue(operation, lane, own ? own : options_.max_wait, now);
     }
@@ -115,14 +119,14 @@ void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
     while (!finished.empty()) {
         auto& operation = static_cast<WaitOperation&>(finished.front());
         finished.pop_front();
-        boost::system::error_code code;
+        Outcome outcome;
         if (operation.state == core::WaiterState::refused) {
             const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
             operation.refusal = std::make_unique<Refusal>(refusal_of(
                 *operation.place.lane, now, at ? std::optional(*at - now) : std::nullopt));
-            code = code_of(operation.why);
+            outcome = code_of(operation.why);
         }
-        claim(operation, code);
+        claim(operation, outcome);
     }
 }
 
@@ -176,7 +180,7 @@ Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane, core::Time now,
 
 /// Ends all waiters; what was granted before stays granted.
 template <class Clock, class Mutex>
-std::size_t Engine<Clock, Mutex>::end_waiters(boost::system::error_code code, core::Time now) {
+std::size_t Engine<Clock, Mutex>::end_waiters(Outcome outcome, core::Time now) {
     sort_out_finished(now);
     const std::size_t ended = scheduler_.refuse_all(now);
     core::WaiterList finished = scheduler_.take_finished();
@@ -184,7 +188,7 @@ std::size_t Engine<Clock, Mutex>::end_waiters(boost::system::error_code code, co
         auto& operation = static_cast<WaitOperation&>(finished.front());
         finished.pop_front();
         const bool granted = operation.state == core::WaiterState::granted;
-        claim(operation, granted ? boost::system::error_code() : code);
+        claim(operation, granted ? Outcome() : outcome);
     }
     return ended;
 }
@@ -210,7 +214,7 @@ core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_con
     scheduler_.registry().each_waiting_lane([&](core::Lane& lane) {
         for (core::Waiter& waiter : lane.waiting) {
             auto& operation = static_cast<WaitOperation&>(waiter);
-            if (operation.context == &context) queued.push_back(&operation);
+            if (&operation.context() == &context) queued.push_back(&operation);
         }
     });
     for (WaitOperation* operation : queued) {
@@ -222,7 +226,7 @@ core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_con
     core::WaiterList taken;
     for (auto at = outbox_.begin(); at != outbox_.end();) {
         auto& operation = static_cast<WaitOperation&>(*at);
-        if (operation.context != &context) {
+        if (&operation.context() != &context) {
             ++at;
             continue;
         }

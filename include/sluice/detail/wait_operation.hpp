@@ -35,9 +35,10 @@ public:
     WaitResult finish() {
         if (hand_over() && aborted) {
             issuer->cancel(place);
-            code = boost::asio::error::operation_aborted;
+            outcome = boost::asio::error::operation_aborted;
         }
-        return {std::move(issuer), code, std::exchange(place, core::Place()), std::move(refusal)};
+        return {std::move(issuer), outcome.code(), std::exchange(place, core::Place()),
+                std::move(refusal)};
     }
 
     void give_back() noexcept {

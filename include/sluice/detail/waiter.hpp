@@ -16,6 +16,7 @@
 #define SLUICE_DETAIL_WAITER_HPP
 
 #include <sluice/detail/context_service.hpp>
+#include <sluice/detail/outcome.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
@@ -27,7 +28,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
-#include <boost/system/error_code.hpp>
 
 #include <atomic>
 #include <memory>
@@ -43,8 +43,7 @@ class BasicWaitOperation : public Node {
 public:
     using Owner = Issuer;
 
-    BasicWaitOperation(std::shared_ptr<Owner> from, boost::asio::execution_context& on)
-        : issuer(std::move(from)), context(&on) {}
+    explicit BasicWaitOperation(std::shared_ptr<Owner> from) : issuer(std::move(from)) {}
     BasicWaitOperation(const BasicWaitOperation&) = delete;
     BasicWaitOperation& operator=(const BasicWaitOperation&) = delete;
 
@@ -55,13 +54,16 @@ public:
     virtual void throw_away() noexcept = 0;
     /// The executor that it completes on, if others may complete there in one posted function.
     [[nodiscard]] virtual const boost::asio::any_io_executor* shared_executor() const noexcept = 0;
+    /// What it completes on.
+    [[nodiscard]] virtual const boost::asio::execution_context& context() const noexcept = 0;
     /// Frees the operation and its handler; what it holds must have been given back.
     virtual void destroy() noexcept = 0;
 
-    std::shared_ptr<Owner> issuer;
-    boost::asio::execution_context* context;
-    boost::system::error_code code;
+    // The small ones first: they fit behind those of the node.
+    Outcome outcome;
     std::atomic<bool> aborted = false; // after the claim, or before the operation was published
+    bool connected = false;            // while the cancellation slot holds a reference to it
+    std::shared_ptr<Owner> issuer;
 
 protected:
     ~BasicWaitOperation() = default;
@@ -129,6 +131,10 @@ public:
         }
     }
 
+    [[nodiscard]] const boost::asio::execution_context& context() const noexcept override {
+        return context_of(executor_);
+    }
+
     void destroy() noexcept override {
         [[maybe_unused]] const Handler handler = release(); // dies last: this memory is free again
     }
@@ -145,13 +151,11 @@ private:
     class Canceller {
     public:
         explicit Canceller(HandlerOperation& operation) noexcept : operation_(operation) {
-            operation.canceller_ = this;
+            operation.connected = true;
         }
         Canceller(const Canceller&) = delete;
         Canceller& operator=(const Canceller&) = delete;
-        ~Canceller() {
-            if (operation_.canceller_ == this) operation_.canceller_ = nullptr;
-        }
+        ~Canceller() { operation_.connected = false; }
 
         void operator()(boost::asio::cancellation_type type) const {
             if (type == boost::asio::cancellation_type::none) return;
@@ -165,7 +169,7 @@ private:
 
     HandlerOperation(std::shared_ptr<Owner> from, Handler&& handler, Deliver&& deliver,
                      const Candidate& executor)
-        : Operation(std::move(from), context_of(executor)),
+        : Operation(std::move(from)),
           handler_(std::move(handler)),
           deliver_(std::move(deliver)),
           executor_(
@@ -195,7 +199,7 @@ private:
 
     /// Disconnects, frees the memory and hands out the handler.
     Handler release() noexcept {
-        if (canceller_ != nullptr) boost::asio::get_associated_cancellation_slot(handler_).clear();
+        if (this->connected) boost::asio::get_associated_cancellation_slot(handler_).clear();
         Handler handler = std::move(handler_);
         Allocator allocator(boost::asio::get_associated_allocator(handler));
         this->~HandlerOperation();
@@ -204,7 +208,6 @@ private:
     }
 
     Handler handler_;
-    Canceller* canceller_ = nullptr; // while the slot holds one
     [[no_unique_address]] Deliver deliver_;
     Executor executor_;
 };

@@ -13,13 +13,13 @@
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
 #include <sluice/detail/drain.hpp>
+#include <sluice/detail/outcome.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/system/error_code.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -31,7 +31,7 @@
 namespace sluice::gateway::detail {
 
 /// `Traits` names the types Issuer, Operation, Schedule, Place and WaiterList, and has
-///     error_code code_of(const Operation&);   what a finished operation ended with
+///     Outcome outcome_of(const Operation&);   what a finished operation ended with
 template <class Traits, class Clock, class Mutex>
 class GatewayEngine : public Traits::Issuer,
                       public std::enable_shared_from_this<GatewayEngine<Traits, Clock, Mutex>> {
@@ -80,8 +80,8 @@ protected:
           alarm_(clock_, executor_) {}
     ~GatewayEngine() override = default;
 
-    void claim(Operation& operation, boost::system::error_code code) {
-        operation.code = code;
+    void claim(Operation& operation, sluice::detail::Outcome outcome) {
+        operation.outcome = outcome;
         outbox_.push_back(operation);
     }
     void sort_out_finished();
@@ -96,7 +96,7 @@ private:
     }
     void arm(core::Time now);
     void ring();
-    std::size_t end_waiters(boost::system::error_code code);
+    std::size_t end_waiters(sluice::detail::Outcome outcome);
     WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
     boost::asio::any_io_executor executor_;
@@ -157,7 +157,7 @@ void GatewayEngine<Traits, Clock, Mutex>::sort_out_finished() {
     while (!finished.empty()) {
         auto& operation = static_cast<Operation&>(finished.front());
         finished.pop_front();
-        claim(operation, Traits::code_of(operation));
+        claim(operation, Traits::outcome_of(operation));
     }
 }
 
@@ -197,14 +197,14 @@ void GatewayEngine<Traits, Clock, Mutex>::ring() {
 
 /// Ends all waiters; what was granted before stays granted.
 template <class Traits, class Clock, class Mutex>
-std::size_t GatewayEngine<Traits, Clock, Mutex>::end_waiters(boost::system::error_code code) {
+std::size_t GatewayEngine<Traits, Clock, Mutex>::end_waiters(sluice::detail::Outcome outcome) {
     sort_out_finished();
     const std::size_t ended = schedule_.end_all();
     WaiterList finished = schedule_.take_finished();
     while (!finished.empty()) {
         auto& operation = static_cast<Operation&>(finished.front());
         finished.pop_front();
-        claim(operation, code);
+        claim(operation, outcome);
     }
     return ended;
 }
@@ -217,7 +217,7 @@ GatewayEngine<Traits, Clock, Mutex>::take_out(const boost::asio::execution_conte
     std::vector<Operation*> queued;
     schedule_.each_waiter([&](auto& waiter) {
         auto& operation = static_cast<Operation&>(waiter);
-        if (operation.context == &context) queued.push_back(&operation);
+        if (&operation.context() == &context) queued.push_back(&operation);
     });
     for (Operation* operation : queued) {
         if (operation->state != State::queued) continue; // granted by the one before
@@ -228,7 +228,7 @@ GatewayEngine<Traits, Clock, Mutex>::take_out(const boost::asio::execution_conte
     WaiterList taken;
     for (auto at = outbox_.begin(); at != outbox_.end();) {
         auto& operation = static_cast<Operation&>(*at);
-        if (operation.context != &context) {
+        if (&operation.context() != &context) {
             ++at;
             continue;
         }

@@ -7,6 +7,7 @@
 
 #include <sluice/core/identify_schedule.hpp>
 #include <sluice/core/time.hpp>
+#include <sluice/detail/outcome.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/gateway_engine.hpp>
 #include <sluice/gateway/detail/identify_operation.hpp>
@@ -49,7 +50,7 @@ struct IdentifyTraits {
     using WaiterList = core::IdentifyWaiterList;
 
     [[nodiscard]] static errc code_of(core::IdentifyRefused why) noexcept;
-    [[nodiscard]] static boost::system::error_code code_of(const Operation& operation) {
+    [[nodiscard]] static sluice::detail::Outcome outcome_of(const Operation& operation) {
         if (operation.state != core::IdentifyState::refused) return {};
         return code_of(operation.why);
     }

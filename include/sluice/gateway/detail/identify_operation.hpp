@@ -59,10 +59,10 @@ public:
     using BasicWaitOperation::BasicWaitOperation;
 
     IdentifyResult finish() {
-        if (!issuer->deliver(*this)) code = boost::asio::error::operation_aborted;
+        if (!issuer->deliver(*this)) outcome = boost::asio::error::operation_aborted;
         IdentifyResult result;
-        result.code = code;
-        if (!code) result.permit = IdentifyPermitAccess::make(issuer, std::exchange(place, {}));
+        result.code = outcome.code();
+        if (!outcome) result.permit = IdentifyPermitAccess::make(issuer, std::exchange(place, {}));
         return result;
     }
 

@@ -7,6 +7,7 @@
 
 #include <sluice/core/send_schedule.hpp>
 #include <sluice/core/time.hpp>
+#include <sluice/detail/outcome.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/gateway_engine.hpp>
 #include <sluice/gateway/detail/send_operation.hpp>
@@ -15,7 +16,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/system/error_code.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -47,7 +47,7 @@ struct SendTraits {
     using Place = core::SendPlace;
     using WaiterList = core::SendWaiterList;
 
-    [[nodiscard]] static boost::system::error_code code_of(const Operation& operation) {
+    [[nodiscard]] static sluice::detail::Outcome outcome_of(const Operation& operation) {
         if (operation.state != core::SendState::superseded) return {};
         return errc::superseded;
     }
@@ -82,7 +82,7 @@ public:
     SendStats stats();
 
 private:
-    [[nodiscard]] boost::system::error_code refusal_of(const SendOperation& operation);
+    [[nodiscard]] sluice::detail::Outcome refusal_of(const SendOperation& operation);
 
     using Base::claim;
     using Base::closed_;
@@ -107,7 +107,7 @@ bool SendEngine<Clock, Mutex>::try_take(const core::SendRequest& request, std::s
 
 /// Why an operation is not even queued, if there is a reason.
 template <class Clock, class Mutex>
-boost::system::error_code SendEngine<Clock, Mutex>::refusal_of(const SendOperation& operation) {
+sluice::detail::Outcome SendEngine<Clock, Mutex>::refusal_of(const SendOperation& operation) {
     if (operation.aborted) return boost::asio::error::operation_aborted;
     if (closed_) return errc::closed;
     if (operation.bytes > max_payload_bytes) {
@@ -126,7 +126,7 @@ template <class Clock, class Mutex>
 void SendEngine<Clock, Mutex>::start(SendOperation& operation) {
     const Session session(*this);
     schedule_.advance(session.now());
-    if (const auto code = refusal_of(operation)) return claim(operation, code);
+    if (const auto outcome = refusal_of(operation)) return claim(operation, outcome);
     schedule_.enqueue(operation, session.now());
 }
 

@@ -56,9 +56,9 @@ public:
     using BasicWaitOperation::BasicWaitOperation;
 
     SendResult finish() {
-        if (!issuer->deliver(*this)) code = boost::asio::error::operation_aborted;
-        SendResult result{code, SendPermit()};
-        if (!code) result.permit = SendPermitAccess::make(issuer, std::exchange(place, {}));
+        if (!issuer->deliver(*this)) outcome = boost::asio::error::operation_aborted;
+        SendResult result{outcome.code(), SendPermit()};
+        if (!outcome) result.permit = SendPermitAccess::make(issuer, std::exchange(place, {}));
         return result;
     }
 
