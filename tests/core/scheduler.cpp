@@ -137,6 +137,35 @@ TEST_CASE("a refusal that lasts longer than a bound ends that wait at once", "[R
     CHECK(patient.waits());
 }
 
+TEST_CASE("a block of the whole token ends no wait of an exempt route, whose bounds stay",
+          "[R16][R21]") {
+    CoreClient client;
+    const Target exempt{.channel = 3, .exempt = true};
+    Call& ordinary_probe = client.send({});
+    Call& ordinary = client.send({}, client.now + 2s);
+    Call& exempt_probe = client.send(exempt);
+    Call& impatient = client.send(exempt, client.now + 2s);
+    Call& patient = client.send(exempt, client.now + 3s);
+    core::Answer global = bare_429(30s);
+    global.global = true;
+    client.answer(ordinary_probe, global);
+    CHECK(ordinary.refused());
+    CHECK(impatient.waits());
+    SECTION("until their bounds have passed") {
+        client.pass(2s);
+        CHECK(impatient.refused());
+        CHECK(patient.waits());
+        client.pass(1s);
+    }
+    SECTION("and until a block of their own is too long for them") {
+        core::Answer shared = bare_429(30s);
+        shared.shared = true;
+        client.answer(exempt_probe, shared);
+        CHECK(impatient.refused());
+    }
+    CHECK(patient.refused());
+}
+
 TEST_CASE("an answer that makes a wait longer than its bound ends it at once", "[R21]") {
     CoreClient client;
     const auto calls = client.send(1, {});

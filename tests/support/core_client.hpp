@@ -71,6 +71,7 @@ public:
     struct Call : core::Waiter {
         int number = 0;
         Target target;
+        Time bound = core::never;
         [[nodiscard]] bool sent() const { return place.taken(); }
         [[nodiscard]] bool waits() const { return state == core::WaiterState::queued; }
         [[nodiscard]] bool refused() const { return state == core::WaiterState::refused; }
@@ -169,7 +170,7 @@ private:
         if (scheduler.try_admit(its_lane, now, call.place)) {
             order.push_back(call.number);
         } else {
-            scheduler.enqueue(call, its_lane, now);
+            scheduler.enqueue(call, its_lane, now, call.bound);
         }
         finish();
     }

@@ -84,6 +84,7 @@ private:
     struct State : core::Waiter {
         std::size_t index = 0;
         core::Answer answer;
+        Time bound = core::never;
         std::optional<Time> marked; // when it went out on an open connection
         bool blind = false;         // sent before any answer had shown its route
         bool done = false;
@@ -224,7 +225,7 @@ private:
         if (scheduler_.try_admit(lane, now_, state.place)) {
             send(i);
         } else {
-            scheduler_.enqueue(state, lane, now_);
+            scheduler_.enqueue(state, lane, now_, state.bound);
         }
     }
 

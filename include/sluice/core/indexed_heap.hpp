@@ -32,6 +32,10 @@ public:
     [[nodiscard]] static bool contains(const Item& item) noexcept {
         return item.*Position != nowhere;
     }
+    /// The item must be in the heap.
+    [[nodiscard]] const Key& key_of(const Item& item) const noexcept {
+        return entries_[item.*Position].key;
+    }
 
     /// Inserts the item, or moves it to its new key.
     void set(Item& item, Key key) {

@@ -54,10 +54,9 @@ enum class Refused : std::uint8_t {
 struct Waiter
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
     Place place;
-    Time bound = never; ///< leaves with a refusal when it is still queued then
     std::uint32_t min_remaining =
         0; ///< refused at its turn when fewer requests remain, itself included
-    HeapPosition bound_position = nowhere;
+    HeapPosition bound_position = nowhere; ///< its bound is the key, if it has one
     WaiterState state = WaiterState::idle;
     Refused why = Refused::ended; ///< beside WaiterState::refused
 };

@@ -127,8 +127,9 @@ public:
     [[nodiscard]] bool admits(Lane& lane, Time now, std::int64_t min_remaining = 1);
 
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
-    /// granted at once when that is possible; either way take_finished() hands it out.
-    void enqueue(Waiter& waiter, Lane& lane, Time now);
+    /// granted at once when that is possible; either way take_finished() hands it out. It leaves
+    /// with a refusal when it is still queued at its bound.
+    void enqueue(Waiter& waiter, Lane& lane, Time now, Time bound = never);
     /// Takes a queued waiter out; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);
     /// A granted waiter has run, or never will: others of its lane may be admitted directly again.
@@ -262,6 +263,9 @@ private:
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until);
     void recheck_bounds(Bucket& bucket, Time now);
+    [[nodiscard]] Time bound_of(const Waiter& waiter) const noexcept {
+        return bounds_.contains(waiter) ? bounds_.key_of(waiter) : never;
+    }
     void unschedule(Bucket& bucket) noexcept;
 
     struct MajorHash {

@@ -95,6 +95,7 @@ template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
                                    std::optional<std::chrono::nanoseconds> max_wait,
                                    core::Time now) {
+    core::Time bound = core::never;
     if (max_wait) {
         const std::uint64_t arrival =
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
@@ -105,9 +106,9 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
             scheduler_.leave(lane, now);
             return claim(operation, errc::wait_too_long);
         }
-        if (*max_wait < core::never - now) operation.bound = now + *max_wait;
+        if (*max_wait < core::never - now) bound = now + *max_wait;
     }
-    scheduler_.enqueue(operation, lane, now);
+    scheduler_.enqueue(operation, lane, now, bound);
 }
 
 /// What the scheduler has granted or refused goes to the outbox.

@@ -102,7 +102,7 @@ inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place, std::int64_
     return true;
 }
 
-inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
+inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound) {
     sync(now);
     Place& place = waiter.place;
     if (place.lane == nullptr) {
@@ -123,9 +123,9 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now) {
     ++lane.queued;
     ++lane.bucket->queued;
     ++queued_;
-    if (waiter.bound != never) {
+    if (bound != never) {
         ++lane.bounded;
-        bounds_.set(waiter, waiter.bound);
+        bounds_.set(waiter, bound);
     }
     registry_.set_waiting(*lane.bucket);
     serve(*lane.bucket, now);
@@ -138,7 +138,7 @@ inline void Scheduler::unqueue(Waiter& waiter) noexcept {
     --lane.queued;
     --lane.bucket->queued;
     --queued_;
-    if (waiter.bound != never) {
+    if (bounds_.contains(waiter)) {
         --lane.bounded;
         bounds_.erase(waiter);
     }

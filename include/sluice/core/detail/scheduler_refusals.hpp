@@ -123,7 +123,7 @@ inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
     if (bounds_.empty() || bounds_.top_key() >= until) return; // nobody anywhere
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
-        if (waiter.bound >= until) continue;
+        if (bound_of(waiter) >= until) continue;
         refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
     }
@@ -131,12 +131,13 @@ inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
 
 /// The same for whoever a block of the whole token, or of the address, is too long for.
 inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time now) {
-    std::vector<Waiter*> spared;
+    std::vector<std::pair<Waiter*, Time>> spared; // without a bound for as long as this takes
     while (!bounds_.empty() && bounds_.top_key() < until) {
         Waiter& waiter = bounds_.top();
         if (!exempt_too && waiter.place.lane->traits.exempt) {
+            spared.emplace_back(&waiter, bounds_.top_key());
+            --waiter.place.lane->bounded;
             bounds_.erase(waiter);
-            spared.push_back(&waiter);
             continue;
         }
         Bucket& bucket = *waiter.place.lane->bucket;
@@ -145,8 +146,10 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
         serve(bucket, now);
         leave_empty(bucket, now);
     }
-    for (Waiter* waiter : spared) {
-        if (waiter->state == WaiterState::queued) bounds_.set(*waiter, waiter->bound);
+    for (const auto& [waiter, bound] : spared) {
+        if (waiter->state != WaiterState::queued) continue;
+        ++waiter->place.lane->bounded;
+        bounds_.set(*waiter, bound);
     }
 }
 
@@ -157,10 +160,10 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
     for (Lane& lane : bucket.lanes) {
         while (lane.bounded != 0) {
             Waiter& last = lane.waiting.back();
-            if (last.bound == never) break;
+            if (!bounds_.contains(last)) break;
             const auto at =
                 bucket.window.predict(now, bucket.out(now), lane.queued - 1, credit(now));
-            if (!at || *at <= last.bound) break;
+            if (!at || *at <= bounds_.key_of(last)) break;
             refuse(last, Refused::wait_too_long);
             ++counters_.refused_waits;
         }
