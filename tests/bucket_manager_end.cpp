@@ -27,6 +27,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -163,6 +164,26 @@ public:
 
 private:
     std::vector<std::atomic<int>> calls_;
+};
+
+/// Somebody else seems to have it at every try.
+class ContestedMutex {
+public:
+    void lock() {
+        mutex_.lock();
+        ++locks;
+    }
+    bool try_lock() {
+        ++tries;
+        return false;
+    }
+    void unlock() { mutex_.unlock(); }
+
+    inline static int locks = 0;
+    inline static int tries = 0;
+
+private:
+    std::mutex mutex_;
 };
 
 /// Two threads that run one context until all its work is done.
@@ -448,4 +469,17 @@ TEST_CASE("acquires, answers, looks and the end from several threads at once") {
     CHECK(calls.granted + calls.refused == 3 * each);
     CHECK(limiter.stats().queued == 0);
     CHECK(limiter.stats().in_flight == 0);
+}
+
+TEST_CASE("a mutex that others hold for long is waited for after a few tries") {
+    asio::io_context io;
+    Clock clock;
+    sluice::BasicBucketManager<Clock, ContestedMutex> limiter(io, {}, clock);
+    ContestedMutex::locks = ContestedMutex::tries = 0;
+    auto ticket = limiter.try_acquire(create_message(1));
+    REQUIRE(ticket.has_value());
+    ticket->update(answer(1, 0, 5s));
+    CHECK(limiter.find(create_message(1))->remaining == 0);
+    CHECK(ContestedMutex::locks == 3);
+    CHECK(ContestedMutex::tries <= 3 * 10);
 }

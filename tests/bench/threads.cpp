@@ -23,6 +23,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,21 +42,27 @@ void require(bool condition) {
     std::exit(1);
 }
 
-/// Counts how often it was taken already, and how long that was waited for.
+/// Counts how often it was taken already, and for how long that was waited for: from the first try
+/// in vain until it is had.
 class WatchedMutex {
 public:
     void lock() {
-        locks.fetch_add(1, std::memory_order_relaxed);
-        if (mutex_.try_lock()) return;
-        const auto start = Clock::now();
+        if (try_lock()) return;
         mutex_.lock();
-        found_taken.fetch_add(1, std::memory_order_relaxed);
-        const auto waited = Clock::now() - start;
-        nanoseconds_waited.fetch_add(std::chrono::nanoseconds(waited).count(),
-                                     std::memory_order_relaxed);
+        note_had();
+    }
+    [[nodiscard]] bool try_lock() {
+        if (mutex_.try_lock()) {
+            note_had();
+            return true;
+        }
+        if (!waits_since) {
+            waits_since = Clock::now();
+            found_taken.fetch_add(1, std::memory_order_relaxed);
+        }
+        return false;
     }
     void unlock() { mutex_.unlock(); }
-    [[nodiscard]] bool try_lock() { return mutex_.try_lock(); }
 
     // Of all mutexes of the program: the limiter does not give its own away.
     inline static std::atomic<std::uint64_t> locks = 0;
@@ -63,6 +70,15 @@ public:
     inline static std::atomic<std::int64_t> nanoseconds_waited = 0;
 
 private:
+    void note_had() {
+        locks.fetch_add(1, std::memory_order_relaxed);
+        if (!waits_since) return;
+        const std::chrono::nanoseconds waited = Clock::now() - *waits_since;
+        nanoseconds_waited.fetch_add(waited.count(), std::memory_order_relaxed);
+        waits_since.reset();
+    }
+
+    inline static thread_local std::optional<Clock::time_point> waits_since;
     std::mutex mutex_;
 };
 

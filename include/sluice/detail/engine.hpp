@@ -20,6 +20,7 @@
 #include <sluice/detail/outcome.hpp>
 #include <sluice/detail/read_answer.hpp>
 #include <sluice/detail/route_rules.hpp>
+#include <sluice/detail/short_lock.hpp>
 #include <sluice/detail/wait_operation.hpp>
 #include <sluice/error.hpp>
 #include <sluice/options.hpp>
@@ -149,7 +150,8 @@ private:
 template <class Clock, class Mutex>
 class Engine<Clock, Mutex>::Session {
 public:
-    explicit Session(Engine& engine) : engine_(engine), lock_(engine.mutex_), now_(engine.now()) {}
+    explicit Session(Engine& engine)
+        : engine_(engine), lock_(lock_for_short(engine.mutex_)), now_(engine.now()) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+//
+// Locks a mutex that nobody holds for longer than some 100 ns. std::mutex lets a thread that finds
+// it taken sleep at once, and going to sleep and being woken take ten times as long as whoever has
+// it needs. So a thread looks again a few times first, after pauses that grow: in the longer ones
+// whoever has the mutex takes it several times in a row, with everything in its own cache. It
+// sleeps when that was in vain, because the one that has the mutex may have lost its processor.
+#ifndef SLUICE_DETAIL_SHORT_LOCK_HPP
+#define SLUICE_DETAIL_SHORT_LOCK_HPP
+
+#include <mutex>
+
+namespace sluice::detail {
+
+/// Tells the processor that this thread only waits.
+inline void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+}
+
+template <class Mutex>
+[[gnu::noinline]] void wait_for(std::unique_lock<Mutex>& lock) {
+    // 224 pauses in all, of 25 ns each on an AMD EPYC. Shorter ones to begin with, or fewer, leave
+    // two threads that do nothing else 0.8 of what one does instead of 0.9.
+    for (int pauses = 32; pauses <= 128; pauses *= 2) {
+        for (int i = 0; i < pauses; ++i)
+            pause();
+        if (lock.try_lock()) return;
+    }
+    lock.lock();
+}
+
+/// `Mutex` is any Lockable. When it is free, this costs what lock() does.
+template <class Mutex>
+[[nodiscard]] std::unique_lock<Mutex> lock_for_short(Mutex& mutex) {
+    std::unique_lock<Mutex> lock(mutex, std::try_to_lock);
+    if (!lock.owns_lock()) wait_for(lock);
+    return lock;
+}
+
+} // namespace sluice::detail
+
+#endif
