@@ -168,7 +168,17 @@ private:
         return {lane->route, lane->major(), lane->tag};
     }
     static const BucketKey& key_of(const Bucket* bucket) noexcept { return bucket->key; }
+    /// Whoever looks at a lane goes on to its bucket, and among a million neither is in any cache.
+    /// The bucket that was made for a lane nearly always lies right behind it, see lane(): to ask
+    /// for both at once saves waiting twice. Asking for what is not there does no harm.
+    static void fetch(const Lane* lane) noexcept {
+        constexpr std::size_t cache_line = 64;
+        constexpr std::size_t both = sizeof(Lane) + sizeof(Bucket) + cache_line / 2;
+        for (std::size_t at = cache_line; at < both; at += cache_line)
+            __builtin_prefetch(reinterpret_cast<const char*>(lane) + at);
+    }
     static bool has_key(const Lane* lane, const LaneKey& key) noexcept {
+        fetch(lane);
         return lane->route == key.route && lane->tag == key.tag && lane->major() == key.major;
     }
     static bool has_key(const Bucket* bucket, const BucketKey& key) noexcept {
@@ -257,7 +267,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
 
 [[gnu::noinline]] inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     if (Lane* known = find_lane(key)) return *known;
-    auto made = std::make_unique<Lane>();
+    auto made = std::make_unique<Lane>(); // before its bucket, for fetch()
     made->route = key.route;
     made->tag = key.tag;
     made->traits = traits;
