@@ -47,7 +47,9 @@ private:
 class ResponseReader {
 public:
     void see(std::string_view name, std::string_view value) noexcept;
-    [[nodiscard]] Response finish(int status, std::string_view body) const noexcept;
+    /// `told` is what the body says, if it is that of a 429.
+    [[nodiscard]] Response finish(int status, std::string_view body,
+                                  const RateLimitBody& told) const noexcept;
 
 private:
     /// \param name what follows "X-RateLimit-"
@@ -151,7 +153,8 @@ inline bool ResponseReader::from_discord(const Response& answer,
     return has_via_ && (body.empty() || answer.retry_after_in_body);
 }
 
-inline Response ResponseReader::finish(int status, std::string_view body) const noexcept {
+inline Response ResponseReader::finish(int status, std::string_view body,
+                                       const RateLimitBody& told) const noexcept {
     Response answer{.status = status,
                     .limit = limit_.value(),
                     .remaining = remaining_.value(),
@@ -166,7 +169,6 @@ inline Response ResponseReader::finish(int status, std::string_view body) const 
         answer.reset_after = reset_after->value;
         answer.reset_after_unit = reset_after->unit;
     }
-    const RateLimitBody told = status == 429 ? parse_rate_limit_body(body) : RateLimitBody{};
     answer.retry_after = join_waits(retry_after_.value(), told.retry_after);
     answer.retry_after_in_body = told.retry_after.has_value();
     answer.global = global_.value().value_or(false) || answer.scope == Scope::global || told.global;
@@ -205,7 +207,8 @@ sluice::Response sluice::Response::parse(int status, const Headers& headers,
     detail::ResponseReader reader;
     for (const auto& element : headers)
         detail::see_element(reader, element);
-    return reader.finish(status, body);
+    const auto told = status == 429 ? detail::parse_rate_limit_body(body) : detail::RateLimitBody{};
+    return reader.finish(status, body, told);
 }
 
 #endif
