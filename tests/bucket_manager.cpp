@@ -52,6 +52,16 @@ private:
     std::vector<int> order_;
 };
 
+/// Shows what it is told to, also an earlier time than before.
+struct SetClock {
+    using duration = std::chrono::nanoseconds;
+    using rep = duration::rep;
+    using period = duration::period;
+    using time_point = std::chrono::time_point<SetClock>;
+    static time_point now() { return time_point(shown); }
+    inline static duration shown{};
+};
+
 /// Between what a window tells and what a careful client adds to it.
 bool about(std::optional<Duration> wait, Duration told) {
     return wait && *wait >= told && *wait <= told + 10ms;
@@ -413,6 +423,22 @@ TEST_CASE("timeout_for is the wait behind all who are queued, and empty while a 
     bot.limiter.update(create_message(2), global_429(7s));
     CHECK(about(bot.limiter.timeout_for(create_message(3)), 7s));
     CHECK(bot.limiter.timeout_for(callback(1, "token")) == 0ns);
+}
+
+TEST_CASE("when the clock runs backwards time stands still") {
+    asio::io_context io;
+    sluice::BasicBucketManager<SetClock> limiter(io);
+    const Route route = create_message(1);
+    SetClock::shown = 100s;
+    auto ticket = limiter.try_acquire(route);
+    REQUIRE(ticket);
+    ticket->update(answer(1, 0, 5s));
+    CHECK(about(limiter.timeout_for(route), 5s));
+    SetClock::shown = 70s;
+    CHECK_FALSE(limiter.try_acquire(route));
+    CHECK(about(limiter.timeout_for(route), 5s));
+    SetClock::shown = 106s;
+    CHECK(limiter.try_acquire(route));
 }
 
 TEST_CASE("an answer without a ticket teaches the limiter as much as one with") {

@@ -41,7 +41,9 @@ namespace sluice {
 /// manager is neither copied nor moved.
 /// *End*: destroying it ends waiters with errc::closed. Tickets may outlive it and may still be
 /// settled; it and they may outlive the execution context, in any order.
-/// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
+/// *Clock*: a chrono clock, or testing::ManualClock for virtual time; now() is called from several
+/// threads at once, and must neither block nor call the manager. Should it run backwards, time
+/// stands still. *Mutex*: any Lockable.
 template <class Clock, class Mutex = std::mutex>
 class BasicBucketManager {
 public:

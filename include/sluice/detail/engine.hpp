@@ -119,7 +119,7 @@ private:
     core::Lane& lane_of(const Route& route, core::Time now);
     Verdict verdict_of(core::AnswerKind kind, core::Lane& lane, int status, core::Time now,
                        std::uint64_t arrival);
-    Verdict update_unplaced(core::Lane& lane, const Response& answer, core::Time now,
+    Verdict update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
                             std::uint64_t arrival);
     Refusal refusal_of(const core::Lane& lane, core::Time now,
                        std::optional<std::chrono::nanoseconds> wait) const;
@@ -136,7 +136,8 @@ private:
     boost::asio::execution_context& context_;
     [[no_unique_address]] Clock clock_;
     Options options_;
-    Mutex mutex_;
+    Mutex mutex_;                           // guards all that follows
+    core::Time latest_ = core::Time::min(); // now, as it was told last
     core::Scheduler scheduler_;
     typename AlarmOf<Clock>::type alarm_;
     core::Time armed_ = core::never;
@@ -150,8 +151,12 @@ private:
 template <class Clock, class Mutex>
 class Engine<Clock, Mutex>::Session {
 public:
+    /// The clock is read before the lock is had, so that threads do not wait for each other's
+    /// look. Under the lock time never runs backwards all the same.
     explicit Session(Engine& engine)
-        : engine_(engine), lock_(lock_for_short(engine.mutex_)), now_(engine.now()) {}
+        : engine_(engine), now_(engine.now()), lock_(lock_for_short(engine.mutex_)) {
+        now_ = engine.latest_ = std::max(engine.latest_, now_);
+    }
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
@@ -194,8 +199,8 @@ private:
     }
 
     Engine& engine_;
-    std::unique_lock<Mutex> lock_;
     core::Time now_;
+    std::unique_lock<Mutex> lock_;
 };
 
 template <class Clock, class Mutex>
@@ -297,12 +302,12 @@ template <class Clock, class Mutex>
 template <class Clock, class Mutex>
 [[gnu::flatten]] Verdict Engine<Clock, Mutex>::update(core::Place& place, const Response& answer,
                                                       core::Time sent) {
+    core::Answer seen = read_answer(answer);
     const Session session(*this);
     learn_wall_time(answer, session.now());
     if (!place.taken()) {
-        return update_unplaced(*place.lane, answer, session.now(), place.arrival);
+        return update_unplaced(*place.lane, seen, session.now(), place.arrival);
     }
-    core::Answer seen = read_answer(answer);
     const auto marked = sent == unmarked ? std::nullopt : std::optional(sent);
     const core::AnswerKind kind = scheduler_.answer(place, seen, marked, session.now());
     constexpr int least_to_repeat = 429;
@@ -312,21 +317,21 @@ template <class Clock, class Mutex>
 
 template <class Clock, class Mutex>
 [[gnu::noinline]] Verdict
-Engine<Clock, Mutex>::update_unplaced(core::Lane& lane, const Response& answer, core::Time now,
+Engine<Clock, Mutex>::update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
                                       std::uint64_t arrival) {
-    core::Answer seen = read_answer(answer);
-    const core::AnswerKind kind = scheduler_.answer_unplaced(lane, seen, now);
+    const core::AnswerKind kind = scheduler_.answer_unplaced(lane, answer, now);
     return verdict_of(kind, lane, answer.status, now, arrival);
 }
 
 template <class Clock, class Mutex>
 Verdict Engine<Clock, Mutex>::update(const Route& route, const Response& answer) {
     if (!route.valid()) return {};
+    core::Answer seen = read_answer(answer);
     const Session session(*this);
     core::Lane& lane = lane_of(route, session.now());
     learn_wall_time(answer, session.now());
     lane.holders.fetch_add(1, std::memory_order_relaxed);
-    const Verdict verdict = update_unplaced(lane, answer, session.now(), UINT64_MAX);
+    const Verdict verdict = update_unplaced(lane, seen, session.now(), UINT64_MAX);
     lane.holders.fetch_sub(1, std::memory_order_release);
     return verdict;
 }
