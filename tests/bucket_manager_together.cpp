@@ -43,9 +43,25 @@ struct ClosedBot : VirtualBot {
         clock.advance(6s);
         look();
     }
+    /// So many wait from now on. Each keeps its ticket, notes its number, counted from `first`, and
+    /// calls `then` with it.
+    template <class Then = decltype([](std::size_t) {})>
+    void acquire(std::size_t first, std::size_t count, Then then = {}) {
+        for (std::size_t i = first; i < first + count; ++i) {
+            limiter.async_acquire(route, [this, i, then](error_code, Ticket ticket) {
+                order.push_back(i);
+                tickets.push_back(std::move(ticket));
+                then(i);
+            });
+        }
+    }
+    [[nodiscard]] bool ran_in_order(std::size_t count) const {
+        return order.size() == count && std::is_sorted(order.begin(), order.end());
+    }
     [[nodiscard]] std::size_t in_flight() const { return limiter.stats().in_flight; }
 
     std::vector<Ticket> tickets;
+    std::vector<std::size_t> order;
 };
 
 /// Runs everything, whatever handlers throw; returns how many did.
@@ -73,44 +89,26 @@ auto counts() {
 TEST_CASE("waiters granted together complete once each, in the order in which they came") {
     ClosedBot bot;
     const std::size_t count = counts();
-    std::vector<std::size_t> order;
-    for (std::size_t i = 0; i < count; ++i) {
-        bot.limiter.async_acquire(route, [&, i](error_code code, Ticket ticket) {
-            CHECK(!code);
-            order.push_back(i);
-            bot.tickets.push_back(std::move(ticket));
-        });
-    }
+    bot.acquire(0, count, [&](std::size_t i) { CHECK(bot.tickets.at(i)); });
     bot.open();
-    CHECK(order.empty());
+    CHECK(bot.order.empty());
     CHECK(bot.in_flight() == count);
     bot.io.run(); // nothing is left that could keep it running
-    CHECK(order.size() == count);
-    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(bot.ran_in_order(count));
 }
 
 TEST_CASE("who is granted later runs later, also when the first have run in part") {
     ClosedBot bot;
     constexpr std::size_t each = 100;
-    std::vector<std::size_t> order;
-    const auto acquire = [&](std::size_t first) {
-        for (std::size_t i = first; i < first + each; ++i) {
-            bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
-                order.push_back(i);
-                bot.tickets.push_back(std::move(ticket));
-            });
-        }
-    };
-    acquire(0);
+    bot.acquire(0, each);
     bot.open();
     const int steps = GENERATE(0, 1, 2, 3);
     for (int i = 0; i < steps; ++i)
         bot.io.poll_one();
-    CHECK(order.size() < each);
-    acquire(each);
+    CHECK(bot.order.size() < each);
+    bot.acquire(each, each);
     bot.io.run();
-    CHECK(order.size() == 2 * each);
-    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(bot.ran_in_order(2 * each));
 }
 
 TEST_CASE("what is granted together returns to its executor now and then") {
@@ -178,60 +176,40 @@ TEST_CASE("a handler that blocks keeps none of the others waiting while another 
 TEST_CASE("a handler that runs the context itself is not in the way of the others either") {
     ClosedBot bot;
     const std::size_t count = counts();
-    std::vector<std::size_t> order;
-    for (std::size_t i = 0; i < count; ++i) {
-        bot.limiter.async_acquire(route, [&, i](error_code, Ticket) {
-            order.push_back(i);
-            if (i == 0) {
-                bot.io.poll();
-                CHECK(order.size() == count);
-            }
-        });
-    }
+    bot.acquire(0, count, [&](std::size_t i) {
+        if (i != 0) return;
+        bot.io.poll();
+        CHECK(bot.order.size() == count);
+    });
     bot.open();
     bot.io.run();
-    CHECK(order.size() == count);
-    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(bot.ran_in_order(count));
 }
 
 TEST_CASE("handlers that throw out of run() lose none of the rest and change no order") {
     ClosedBot bot;
     const std::size_t count = counts();
     const std::size_t every = GENERATE(1U, 2U, 7U, 31U);
-    std::vector<std::size_t> order;
-    for (std::size_t i = 0; i < count; ++i) {
-        bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
-            order.push_back(i);
-            bot.tickets.push_back(std::move(ticket));
-            if (i % every == 0) throw std::runtime_error("on purpose");
-        });
-    }
+    bot.acquire(0, count, [&](std::size_t i) {
+        if (i % every == 0) throw std::runtime_error("on purpose");
+    });
     bot.open();
     CHECK(run_all(bot.io) == (count + every - 1) / every);
-    CHECK(order.size() == count);
-    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(bot.ran_in_order(count));
 }
 
 TEST_CASE("after a handler has thrown, the rest still runs before who was granted later") {
     ClosedBot bot;
     constexpr std::size_t each = 40;
     const std::size_t thrower = GENERATE(0U, 31U, 32U, 38U);
-    std::vector<std::size_t> order;
-    const auto acquire = [&](std::size_t first) {
-        for (std::size_t i = first; i < first + each; ++i) {
-            bot.limiter.async_acquire(route, [&, i](error_code, Ticket ticket) {
-                order.push_back(i);
-                bot.tickets.push_back(std::move(ticket));
-                if (i == thrower) throw std::runtime_error("on purpose");
-            });
-        }
+    for (std::size_t first = 0; first < 3 * each; first += each) {
+        bot.acquire(first, each, [&](std::size_t i) {
+            if (i == thrower) throw std::runtime_error("on purpose");
+        });
         bot.open();
-    };
-    for (std::size_t first = 0; first < 3 * each; first += each)
-        acquire(first);
+    }
     CHECK(run_all(bot.io) == 1);
-    CHECK(order.size() == 3 * each);
-    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(bot.ran_in_order(3 * each));
 }
 
 TEST_CASE("a context that dies between two functions gives back the places of all that are left") {
