@@ -124,7 +124,8 @@ public:
     }
     /// The bucket has waiters, so that each_waiting_lane() visits it.
     void set_waiting(Bucket& bucket) noexcept;
-    /// The bucket has neither waiters nor places. This touches nothing but the bucket.
+    /// The bucket has neither waiters nor places. If it had no waiters before, which is the rule,
+    /// this touches nothing but the bucket.
     void set_idle(Bucket& bucket, Time now) noexcept {
         bucket.last_used = now;
         if (bucket.filed == Time::min()) bucket.filed = now;
