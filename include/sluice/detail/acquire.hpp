@@ -9,6 +9,7 @@
 
 #include <boost/asio/append.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/post.hpp>
 
 #include <concepts>
@@ -158,7 +159,7 @@ boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route
         co_return TicketAccess::make(std::move(issuer), place);
     }
     auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
-                                                 boost::asio::as_tuple(boost::asio::use_awaitable));
+                                                 boost::asio::as_tuple(boost::asio::deferred));
     if (code) throw Error(code, ticket.refusal());
     co_return std::move(ticket);
 }
@@ -169,7 +170,7 @@ boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket) {
     const std::shared_ptr<Issuer> issuer = TicketAccess::issuer(ticket);
     if (issuer == nullptr) throw Error(errc::closed);
     auto [code, renewed] = co_await async_wait(issuer, WaitRequest(), TicketAccess::again(ticket),
-                                               boost::asio::as_tuple(boost::asio::use_awaitable));
+                                               boost::asio::as_tuple(boost::asio::deferred));
     TicketAccess::renew(ticket, renewed);
     if (code) throw Error(code, ticket.refusal());
 }

@@ -16,9 +16,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <chrono>
@@ -108,7 +108,7 @@ boost::asio::awaitable<IdentifyPermit> acquire(std::shared_ptr<Engine> engine,
         co_return IdentifyPermitAccess::make(std::move(engine), place);
     }
     auto [code, permit] = co_await async_acquire(engine, shard_id, options,
-                                                 boost::asio::as_tuple(boost::asio::use_awaitable));
+                                                 boost::asio::as_tuple(boost::asio::deferred));
     if (code) throw Error(code, engine->refusal_of(code, shard_id, options));
     co_return std::move(permit);
 }

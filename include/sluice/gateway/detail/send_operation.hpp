@@ -16,9 +16,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/deferred.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution_context.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 
 #include <cstddef>
@@ -107,7 +107,7 @@ boost::asio::awaitable<SendPermit> acquire(std::shared_ptr<Engine> engine,
         co_return SendPermitAccess::make(std::move(engine), place);
     }
     auto [code, permit] = co_await async_acquire(std::move(engine), request, bytes,
-                                                 boost::asio::as_tuple(boost::asio::use_awaitable));
+                                                 boost::asio::as_tuple(boost::asio::deferred));
     if (code) throw Error(code);
     co_return std::move(permit);
 }
