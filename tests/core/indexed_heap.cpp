@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -57,6 +58,31 @@ TEST_CASE("the least key is on top, however items come, move and go") {
         REQUIRE(heap.top_key() == least_key(items));
         REQUIRE(heap.top().key == heap.top_key());
     }
+}
+
+TEST_CASE("the top keeps its place with a greater key only while it is the least") {
+    std::mt19937 random(2);
+    std::array<int, 2> times{}; // refused, kept
+    for (int round = 0; round < 2'000; ++round) {
+        CAPTURE(round);
+        std::vector<Item> items(1 + random() % 12);
+        Heap heap;
+        for (Item& item : items) {
+            item.key = static_cast<std::int64_t>(random() % 20);
+            heap.set(item, item.key);
+        }
+        Item& top = heap.top();
+        const std::int64_t before = top.key;
+        top.key += static_cast<std::int64_t>(random() % 20);
+        const bool least = top.key == least_key(items);
+        REQUIRE(heap.keep_top(top.key) == least);
+        REQUIRE(&heap.top() == &top);
+        REQUIRE(heap.top_key() == (least ? top.key : before));
+        REQUIRE(heap.least() == heap.top_key());
+        ++times[least ? 1 : 0];
+    }
+    CHECK(times[0] > 100);
+    CHECK(times[1] > 100);
 }
 
 TEST_CASE("items leave a heap in the order of their keys") {

@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_INDEXED_HEAP_HPP
 #define SLUICE_CORE_INDEXED_HEAP_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -49,6 +50,17 @@ public:
             sift_up(entries_.size() - 1);
         }
         least_ = entries_.front().key;
+    }
+
+    /// Gives the top a greater key, if it stays the top with that; else changes nothing.
+    [[nodiscard]] bool keep_top(Key key) noexcept {
+        const std::size_t end = std::min<std::size_t>(entries_.size(), 5);
+        for (std::size_t child = 1; child < end; ++child) {
+            if (entries_[child].key < key) return false;
+        }
+        entries_.front().key = key;
+        least_ = key;
+        return true;
     }
 
     void erase(Item& item) noexcept {

@@ -205,10 +205,12 @@ private:
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
     [[nodiscard]] bool goes_in_turn(const Lane& lane, Time now);
+    [[nodiscard]] static std::uint64_t turn_of(const Lane& lane) noexcept;
     [[nodiscard]] bool may_pass(const Lane& lane, Time now);
     void refuse(Waiter& waiter, Refused why);
     void unqueue(Waiter& waiter) noexcept;
     void serve(Bucket& bucket, Time now);
+    [[nodiscard]] bool stays_first(Bucket& bucket, Time now);
     void serve_global(Time now);
     void rest(Bucket& bucket, Time now);
     /// All three: something in the bucket has changed. What has no waiters costs no call.
