@@ -19,110 +19,119 @@
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
+#include <iterator>
 #include <memory>
-#include <utility>
-#include <vector>
+#include <mutex>
 
 namespace sluice::detail {
 
-/// `Operation` is as waiter.hpp says.
-template <class Operation>
+/// `Operation` is as waiter.hpp says, and a node of the intrusive `List`.
+template <class Operation, class List>
 class Drain {
 public:
-    /// Its executor counts its work, so that no context ends between two operations.
-    explicit Drain(const boost::asio::any_io_executor& executor) : executor_(executor) {}
+    /// Takes the first `count` operations of the list. Their executor counts its work, so that no
+    /// context ends between two of them.
+    Drain(const boost::asio::any_io_executor& executor, List& finished, std::size_t count)
+        : executor_(executor), left_(count) {
+        const auto end = std::next(finished.begin(), static_cast<std::ptrdiff_t>(count));
+        operations_.splice(operations_.end(), finished, finished.begin(), end);
+    }
     Drain(const Drain&) = delete;
     Drain& operator=(const Drain&) = delete;
     ~Drain() {
-        for (std::size_t at = taken_; at < operations_.size(); ++at)
-            operations_[at]->throw_away();
+        while (Operation* operation = take(0))
+            operation->throw_away();
     }
 
     /// Posts all operations of the list, in order, and leaves it empty. Not under a lock.
-    template <class List>
     static void post_all(List& finished) {
         while (!finished.empty()) {
-            auto& first = static_cast<Operation&>(finished.front());
-            if (pays_for(finished)) {
-                post_together(finished, *first.shared_executor());
+            const std::size_t together = count_first(finished);
+            if (together >= fewest) {
+                post_together(finished, together);
             } else {
-                finished.pop_front();
-                first.post();
+                post_first(finished);
             }
         }
     }
 
 private:
-    /// What the executor holds. Runs operations until `until` of them have been taken.
+    /// What the executor holds. Runs operations until `rest` of them have not been taken.
     struct Turn {
         std::shared_ptr<Drain> drain;
-        std::size_t until;
+        std::size_t rest;
 
-        void operator()() { run(drain, until); }
+        void operator()() { run(drain, rest); }
     };
 
     static constexpr std::size_t most_in_a_turn = 32;
     static constexpr std::size_t fewest = 4; // to be worth the memory of a drain
 
-    static bool completes_on(const boost::asio::any_io_executor& executor,
-                             const Operation& operation) {
-        const boost::asio::any_io_executor* other = operation.shared_executor();
-        return other != nullptr && *other == executor;
+    /// How many of the first complete on one executor that they may share.
+    static std::size_t count_first(List& finished) {
+        const auto* executor = static_cast<Operation&>(finished.front()).shared_executor();
+        if (executor == nullptr) return 1;
+        std::size_t count = 0;
+        for (auto& node : finished) {
+            const auto* other = static_cast<Operation&>(node).shared_executor();
+            if (other == nullptr || *other != *executor) break;
+            ++count;
+        }
+        return count;
     }
 
-    template <class List>
-    static bool pays_for(List& finished) {
-        auto at = finished.begin();
-        const auto* executor = static_cast<Operation&>(*at).shared_executor();
-        for (std::size_t i = 1; executor != nullptr && i < fewest; ++i) {
-            ++at;
-            if (at == finished.end()) return false;
-            if (!completes_on(*executor, static_cast<Operation&>(*at))) return false;
-        }
-        return executor != nullptr;
+    static void post_first(List& finished) {
+        auto& first = static_cast<Operation&>(finished.front());
+        finished.pop_front();
+        first.post();
     }
 
-    template <class List>
-    static void post_together(List& finished, const boost::asio::any_io_executor& executor) {
-        const auto drain = std::make_shared<Drain>(executor);
-        while (!finished.empty()) {
-            auto& operation = static_cast<Operation&>(finished.front());
-            if (!completes_on(drain->executor_, operation)) break;
-            finished.pop_front();
-            drain->operations_.push_back(&operation);
-        }
-        const std::size_t count = drain->operations_.size();
+    static void post_together(List& finished, std::size_t count) {
+        const auto& first = static_cast<Operation&>(finished.front());
+        const auto drain = std::make_shared<Drain>(*first.shared_executor(), finished, count);
         // One more than it takes, for what is left when a handler blocks or throws in the last one.
         const std::size_t turns = (count + most_in_a_turn - 1) / most_in_a_turn + 1;
         drain->posted_ = turns; // the first may run before the second is posted
         for (std::size_t turn = 1; turn <= turns; ++turn)
-            post_turn(drain, std::min(turn * most_in_a_turn, count));
+            post_turn(drain, count - std::min(turn * most_in_a_turn, count));
     }
 
-    static void post_turn(const std::shared_ptr<Drain>& drain, std::size_t until) {
-        boost::asio::post(drain->executor_, Turn{drain, until});
+    static void post_turn(const std::shared_ptr<Drain>& drain, std::size_t rest) {
+        boost::asio::post(drain->executor_, Turn{drain, rest});
     }
 
-    static void run(const std::shared_ptr<Drain>& drain, std::size_t until) {
-        const std::size_t count = drain->operations_.size();
-        std::size_t at = drain->taken_;
-        if (drain->posted_.fetch_sub(1) == 1 && at + 1 < count) {
-            ++drain->posted_;
-            post_turn(drain, count);
+    static void run(const std::shared_ptr<Drain>& drain, std::size_t rest) {
+        if (drain->is_last_turn()) post_turn(drain, 0);
+        while (Operation* operation = drain->take(rest))
+            operation->run();
+    }
+
+    /// Whether the turn that begins now has to be followed by another.
+    bool is_last_turn() {
+        const std::lock_guard lock(mutex_);
+        if (posted_ > 1 || left_ <= 1) {
+            --posted_;
+            return false;
         }
-        while (at < until) {
-            if (!drain->taken_.compare_exchange_weak(at, at + 1)) continue;
-            drain->operations_[at]->run();
-            at = drain->taken_;
-        }
+        return true;
+    }
+
+    /// The next operation, if more than `rest` are left.
+    Operation* take(std::size_t rest) {
+        const std::lock_guard lock(mutex_);
+        if (left_ <= rest) return nullptr;
+        --left_;
+        auto& first = static_cast<Operation&>(operations_.front());
+        operations_.pop_front();
+        return &first;
     }
 
     const boost::asio::any_io_executor executor_;
-    std::vector<Operation*> operations_;  // complete before the first turn is posted
-    std::atomic<std::size_t> taken_ = 0;  // how many, in order, have been or are being run
-    std::atomic<std::size_t> posted_ = 0; // turns that have not begun
+    std::mutex mutex_; // guards all that follows
+    List operations_;
+    std::size_t left_;       // of them
+    std::size_t posted_ = 0; // turns that have not begun
 };
 
 } // namespace sluice::detail

@@ -192,7 +192,7 @@ private:
             core::WaiterList batch;
             batch.swap(engine_.outbox_);
             lock_.unlock();
-            Drain<WaitOperation>::post_all(batch);
+            Drain<WaitOperation, core::WaiterList>::post_all(batch);
             lock_.lock();
         }
         engine_.posting_ = false;

@@ -139,7 +139,7 @@ private:
             WaiterList batch;
             batch.swap(engine_.outbox_);
             lock_.unlock();
-            sluice::detail::Drain<Operation>::post_all(batch);
+            sluice::detail::Drain<Operation, WaiterList>::post_all(batch);
             lock_.lock();
         }
         engine_.posting_ = false;
