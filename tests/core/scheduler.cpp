@@ -85,6 +85,20 @@ TEST_CASE("buckets that wait for the global limit only are served by arrival", "
     CHECK(client.order == std::vector{1, 2, 3, 4, 5});
 }
 
+TEST_CASE("room for several lets no bucket go ahead of its turn", "[R24]") {
+    CoreClient client(with_global(3));
+    std::vector<Call*> first;
+    for (const std::uint64_t channel : {1ULL, 2ULL, 3ULL})
+        first.push_back(&client.send({.channel = channel}));
+    for (Call* call : first)
+        client.answer(*call, shows(9, 8, 60s)); // their slots are held for another second
+    for (const std::uint64_t channel : {1ULL, 2ULL, 1ULL, 1ULL, 2ULL})
+        client.send({.channel = channel});
+    REQUIRE(client.order == std::vector{1, 2, 3});
+    client.pass(1s);
+    CHECK(client.order == std::vector{1, 2, 3, 4, 5, 6});
+}
+
 TEST_CASE("a route that is exempt takes no slot of the global limit and waits for none", "[R16]") {
     CoreClient client(with_global(1));
     client.send({.channel = 1});
