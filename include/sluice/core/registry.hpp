@@ -175,6 +175,7 @@ private:
     static void fetch(const Lane* lane) noexcept {
         constexpr std::size_t cache_line = 64;
         constexpr std::size_t both = sizeof(Lane) + sizeof(Bucket) + cache_line / 2;
+#pragma GCC unroll 8
         for (std::size_t at = cache_line; at < both; at += cache_line)
             __builtin_prefetch(reinterpret_cast<const char*>(lane) + at);
     }
