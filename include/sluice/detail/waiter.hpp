@@ -28,6 +28,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
 
 #include <atomic>
 #include <memory>
@@ -82,12 +83,15 @@ class HandlerOperation final : public Operation {
     using Candidate = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
     using Executor = std::decay_t<decltype(boost::asio::prefer(
         std::declval<const Candidate&>(), boost::asio::execution::outstanding_work.tracked))>;
-    using Allocator = typename std::allocator_traits<
-        boost::asio::associated_allocator_t<Handler>>::template rebind_alloc<HandlerOperation>;
+    /// Where the handler does not say: memory that its thread has just let go of, as Asio's own
+    /// operations do.
+    using DefaultAllocator = boost::asio::recycling_allocator<void>;
+    using Allocator = typename std::allocator_traits<boost::asio::associated_allocator_t<
+        Handler, DefaultAllocator>>::template rebind_alloc<HandlerOperation>;
 
 public:
     static HandlerOperation& make(std::shared_ptr<Owner> issuer, Handler handler, Deliver deliver) {
-        Allocator allocator(boost::asio::get_associated_allocator(handler));
+        Allocator allocator(boost::asio::get_associated_allocator(handler, DefaultAllocator()));
         const Candidate executor =
             boost::asio::get_associated_executor(handler, issuer->executor());
         BasicContextService<Owner>::watch(context_of(executor), issuer);
@@ -201,7 +205,7 @@ private:
     Handler release() noexcept {
         if (this->connected) boost::asio::get_associated_cancellation_slot(handler_).clear();
         Handler handler = std::move(handler_);
-        Allocator allocator(boost::asio::get_associated_allocator(handler));
+        Allocator allocator(boost::asio::get_associated_allocator(handler, DefaultAllocator()));
         this->~HandlerOperation();
         std::allocator_traits<Allocator>::deallocate(allocator, this, 1);
         return handler;
