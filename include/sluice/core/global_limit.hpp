@@ -23,8 +23,9 @@ namespace sluice::core {
 
 class GlobalLimit {
 public:
-    /// Names one taken slot.
-    using Slot = std::uint64_t;
+    /// Names one taken slot; every waiter and every ticket keeps one. Names come round again after
+    /// 2^31 further slots, which would take the one who keeps it two years.
+    using Slot = std::uint32_t;
 
     /// `limit` 0 means no limit. `longest_hold` 0 means that a slot is held until its answer comes;
     /// anything else gives it back at the latest that long after it was taken, which frees the
@@ -74,28 +75,37 @@ private:
     }
     void expire(Time now) noexcept;
     bool settle(Slot slot) noexcept;
+    /// Odd, so that none is 0.
+    [[nodiscard]] Slot name_of(std::size_t hold) const noexcept {
+        return static_cast<Slot>(2 * (first_hold_ + hold) + 1);
+    }
+    /// Which of holds_, or beyond them all.
+    [[nodiscard]] std::size_t hold_of(Slot slot) const noexcept {
+        return static_cast<Slot>(slot - name_of(0)) / 2;
+    }
 
     std::int64_t limit_ = 0;
     Duration period_ = std::chrono::seconds(1);
     Duration longest_hold_{0};
     Time blocked_until_ = Time::min();
     std::int64_t held_ = 0;
-    Fifo<Time> releases_; // of answered requests, ascending
-    Fifo<Hold> holds_;    // of all requests not yet expired; kept only for longest_hold_
-    Slot first_hold_ = 1; // the slot that holds_.front() stands for
+    Fifo<Time> releases_;          // of answered requests, ascending
+    Fifo<Hold> holds_;             // of all requests not yet expired; kept only for longest_hold_
+    std::uint64_t first_hold_ = 0; // how many were before holds_.front()
 };
 
 inline GlobalLimit::Slot GlobalLimit::take(Time now) {
     ++held_;
     if (longest_hold_ == Duration(0)) return 0;
     holds_.push_back({now, false});
-    return first_hold_ + holds_.size() - 1;
+    return name_of(holds_.size() - 1);
 }
 
 inline bool GlobalLimit::settle(Slot slot) noexcept {
     if (slot == 0) return true; // taken while no bound was set
-    if (slot < first_hold_) return false;
-    holds_[static_cast<std::size_t>(slot - first_hold_)].settled = true;
+    const std::size_t hold = hold_of(slot);
+    if (hold >= holds_.size()) return false; // its time is over
+    holds_[hold].settled = true;
     return true;
 }
 

@@ -30,7 +30,7 @@ struct Place {
     Time sent{};
     std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
     GlobalLimit::Slot slot = 0;
-    std::uint32_t token = 0; ///< which of the bot's tokens, one after the other, it is for
+    std::uint8_t token = 0;  ///< which of the bot's tokens it is for, counted round
     bool holds_slot = false; ///< of the global limit
     bool warm = false;       ///< issued while a connection was known to be open
     bool probe = false;      ///< issued before the bucket had any answer

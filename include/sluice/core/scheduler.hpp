@@ -291,8 +291,8 @@ private:
     Counters counters_;
     std::vector<Event> events_;
     boost::unordered_flat_set<Major, MajorHash> gone_webhooks_;
-    Fifo<Major> gone_order_;  // the oldest is forgotten when there are too many
-    std::uint32_t token_ = 0; // how many have been replaced
+    Fifo<Major> gone_order_; // the oldest is forgotten when there are too many
+    std::uint8_t token_ = 0; // how many have been replaced, counted round
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
