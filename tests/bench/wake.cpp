@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Waiting: n requests queued in one bucket, and one in each of n buckets (1k, 100k, 1M), until all
-// of them have been released and have run. Enqueueing and waking are timed apart. Then, on the real
-// clock, how late 10,000 buckets that wait for their resets release their requests.
+// of them have been released and have run. Enqueueing and waking are timed apart, and beside them
+// what the waiting coroutines cost by themselves. Then, on the real clock, how late 10,000 buckets
+// that wait for their resets release their requests.
 //
 //     wake [most]      leaves out sizes above `most`
 #include <sluice/sluice.hpp>
@@ -10,12 +11,14 @@
 #include "support/report.hpp"
 #include "support/timing.hpp"
 #include "support/workload.hpp"
+#include "support/yardsticks.hpp"
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -25,6 +28,7 @@
 #include <cstdlib>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -107,12 +111,36 @@ Times wake(std::size_t waiters, std::size_t buckets, Start start) {
     return times;
 }
 
-template <class Start>
-Times fastest_wake(std::size_t waiters, std::size_t buckets, Start start) {
-    Times fastest = wake(waiters, buckets, start);
+/// The same coroutines, begun, woken and ended, around the least that can be waited for.
+asio::awaitable<void> wait_for_nothing(bench::BareWaiters& waiters) {
+    co_await waiters.async_wait(asio::deferred);
+}
+
+Times wake_bare(std::size_t count) {
+    asio::io_context context{1};
+    bench::BareWaiters waiters;
+    Times times;
+    auto begin = Clock::now();
+    for (std::size_t i = 0; i < count; ++i)
+        asio::co_spawn(context, wait_for_nothing(waiters), asio::detached);
+    context.poll();
+    times.enqueue = bench::nanoseconds_since(begin) / static_cast<double>(count);
+    require(waiters.size() == count);
+    begin = Clock::now();
+    asio::post(context, [&] { waiters.wake_all(); });
+    context.restart();
+    context.poll();
+    times.wake = bench::nanoseconds_since(begin) / static_cast<double>(count);
+    require(waiters.size() == 0 && context.stopped());
+    return times;
+}
+
+template <class Run>
+Times fastest_of(std::size_t waiters, Run run) {
+    Times fastest = run();
     const int repetitions = waiters <= 1'000 ? 50 : 3;
     for (int i = 1; i < repetitions; ++i) {
-        const Times times = wake(waiters, buckets, start);
+        const Times times = run();
         fastest.enqueue = std::min(fastest.enqueue, times.enqueue);
         fastest.wake = std::min(fastest.wake, times.wake);
     }
@@ -129,7 +157,7 @@ void measure(bench::Report& report, const std::string& how, std::size_t most, bo
     for (const std::size_t waiters : {1'000UL, 100'000UL, 1'000'000UL}) {
         if (waiters > most) continue;
         for (const std::size_t buckets : {std::size_t{1}, waiters}) {
-            const Times times = fastest_wake(waiters, buckets, start);
+            const Times times = fastest_of(waiters, [&] { return wake(waiters, buckets, start); });
             const std::string what = how + ", " + std::to_string(waiters) + " waiters in " +
                                      (buckets == 1 ? "one bucket" : "a bucket each");
             report.row("enqueued: " + what, times.enqueue, "ns each");
@@ -138,6 +166,16 @@ void measure(bench::Report& report, const std::string& how, std::size_t most, bo
                        targets && buckets == 1 ? bench::at_least(target_of(waiters))
                                                : bench::Target());
         }
+    }
+}
+
+void measure_bare(bench::Report& report, std::size_t most) {
+    for (const std::size_t waiters : {1'000UL, 100'000UL, 1'000'000UL}) {
+        if (waiters > most) continue;
+        const Times times = fastest_of(waiters, [&] { return wake_bare(waiters); });
+        const std::string what = "coroutines by themselves, " + std::to_string(waiters);
+        report.row("enqueued: " + what, times.enqueue, "ns each");
+        report.row("woken: " + what, times.wake, "ns each");
     }
 }
 
@@ -244,6 +282,15 @@ int main(int count, char** arguments) {
                std::vector<sluice::Ticket>& tickets) {
                 asio::co_spawn(context, wait_by_acquire(limiter, channel, tickets), asio::detached);
             });
+    measure(report, "async_acquire(handler)", most, true,
+            [](asio::io_context&, sluice::BucketManager& limiter, std::uint64_t channel,
+               std::vector<sluice::Ticket>& tickets) {
+                limiter.async_acquire(bench::create_message(channel),
+                                      [&](boost::system::error_code, sluice::Ticket ticket) {
+                                          tickets.push_back(std::move(ticket));
+                                      });
+            });
+    measure_bare(report, most);
     measure_growth(report, most);
     measure_lateness(report);
     return 0;
