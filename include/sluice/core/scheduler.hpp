@@ -106,7 +106,9 @@ public:
     }
     /// Why no request of this lane may go, for all one can know ever, or as long as the count of
     /// invalid requests is what it is.
-    [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now);
+    [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now) {
+        return may_bar() ? find_bar(lane, now) : std::nullopt;
+    }
     [[nodiscard]] Gate& gate() noexcept { return *gate_; }
     /// A new token: what was known of the old one's validity is forgotten.
     void replace_token() noexcept {
@@ -210,7 +212,8 @@ private:
     void refuse(Waiter& waiter, Refused why);
     void unqueue(Waiter& waiter) noexcept;
     void serve(Bucket& bucket, Time now);
-    [[nodiscard]] bool stays_first(Bucket& bucket, Time now);
+    [[nodiscard]] Lane* lane_with_room(Bucket& bucket, Time now);
+    bool serve_first_ready(Time now);
     void serve_global(Time now);
     void rest(Bucket& bucket, Time now);
     /// All three: something in the bucket has changed. What has no waiters costs no call.
@@ -226,10 +229,11 @@ private:
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
     void free_probe(const Major& major, Time now);
-    /// Whether barred() has anything to look at: nearly never.
+    /// Whether there is any reason to bar somebody: nearly never.
     [[nodiscard]] bool may_bar() const noexcept {
         return !gate_->untroubled() || unauthorized_ || !gone_webhooks_.empty();
     }
+    [[nodiscard]] std::optional<Refused> find_bar(const Lane& lane, Time now);
     void apply(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
     void apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);

@@ -94,7 +94,7 @@ inline bool Scheduler::leaves_enough(Bucket& bucket, Time now, std::int64_t min_
 
 inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) {
     sync(now);
-    if (may_bar() && barred(lane, now)) return false;
+    if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
@@ -226,23 +226,29 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     }
 }
 
-/// Whether the first of those that wait for the global limit is first again with its next waiter:
-/// nearly all that serve() would find out, when thousands wait for one bucket.
-inline bool Scheduler::stays_first(Bucket& bucket, Time now) {
-    const Lane* lane = next_lane(bucket, now);
-    return lane != nullptr && available(bucket, now) > 0 && ready_.keep_top(turn_of(*lane));
+/// The lane whose turn it is, if the bucket has room for it.
+inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
+    Lane* lane = next_lane(bucket, now);
+    return lane != nullptr && available(bucket, now) > 0 ? lane : nullptr;
+}
+
+/// Grants what the first of those that wait for the global limit may have, for as long as it is
+/// first again with its next waiter: when thousands wait for one bucket, serve() would find out no
+/// more for each of them. False: the global limit, or the address, lets nobody go.
+inline bool Scheduler::serve_first_ready(Time now) {
+    Bucket& bucket = ready_.top();
+    for (Lane* lane = lane_with_room(bucket, now); lane != nullptr;) {
+        if (!may_pass(*lane, now)) return false;
+        grant(*lane, now);
+        lane = lane_with_room(bucket, now);
+        if (lane != nullptr && !ready_.keep_top(turn_of(*lane))) break;
+    }
+    serve(bucket, now);
+    return true;
 }
 
 [[gnu::noinline]] inline void Scheduler::serve_global(Time now) {
-    while (!ready_.empty()) {
-        Bucket& bucket = ready_.top();
-        Lane* lane = next_lane(bucket, now);
-        if (lane != nullptr && available(bucket, now) > 0) {
-            if (!may_pass(*lane, now)) break;
-            grant(*lane, now);
-            if (stays_first(bucket, now)) continue;
-        }
-        serve(bucket, now);
+    while (!ready_.empty() && serve_first_ready(now)) {
     }
     global_wake_ = never;
     if (ready_.empty()) return;

@@ -170,7 +170,7 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
     }
 }
 
-[[gnu::noinline]] inline std::optional<Refused> Scheduler::barred(const Lane& lane, Time now) {
+[[gnu::noinline]] inline std::optional<Refused> Scheduler::find_bar(const Lane& lane, Time now) {
     if (gate_->stopped(now)) return Refused::too_many_invalid;
     if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
     if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.major())) {
