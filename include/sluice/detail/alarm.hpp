@@ -5,6 +5,8 @@
 #ifndef SLUICE_DETAIL_ALARM_HPP
 #define SLUICE_DETAIL_ALARM_HPP
 
+#include <sluice/core/time.hpp>
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -57,6 +59,42 @@ requires requires {
 }
 struct AlarmOf<Clock> {
     using type = typename Clock::Alarm;
+};
+
+/// When a limiter looks again by itself, and the alarm that is set for it. Not thread-safe either.
+template <class Clock>
+class WakeUp {
+public:
+    WakeUp(const Clock& clock, const boost::asio::any_io_executor& executor)
+        : alarm_(clock, executor) {}
+
+    /// When it rings at the latest; `never` if not at all.
+    [[nodiscard]] core::Time at() const noexcept { return at_; }
+
+    /// Calls engine.ring() at `wake` or before, if the engine still lives, unless it is set again.
+    template <class Engine>
+    void set(core::Time wake, core::Time now, Engine& engine) {
+        if (wake == core::never) {
+            if (at_ != core::never) alarm_.clear();
+            at_ = core::never;
+            return;
+        }
+        if (at_ <= wake && at_ > now) return; // early is fine: it looks again and goes on
+        at_ = wake;
+        // Rounded up: an alarm on a coarser clock must not ring before the moment it stands for.
+        alarm_.set(typename Clock::time_point(
+                       std::chrono::ceil<typename Clock::duration>(wake.time_since_epoch())),
+                   [weak = engine.weak_from_this()] {
+                       if (const auto owner = weak.lock()) owner->ring();
+                   });
+    }
+    /// It has rung, and is not set any more.
+    void done() noexcept { at_ = core::never; }
+    void shut_down() { alarm_.shut_down(); }
+
+private:
+    typename AlarmOf<Clock>::type alarm_;
+    core::Time at_ = core::never;
 };
 
 /// Completes when that much of the clock's time has passed.

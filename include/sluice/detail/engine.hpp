@@ -66,7 +66,7 @@ public:
           clock_(std::move(clock)),
           options_(options),
           scheduler_(settings_of(options), gate_of(options)),
-          alarm_(clock_, executor_) {
+          wake_up_(clock_, executor_) {
         if (options.expected_buckets != 0) {
             scheduler_.registry().reserve(options.expected_buckets);
         }
@@ -97,6 +97,8 @@ public:
     Stats stats();
     void set_global(const GlobalLimit& global);
     void replace_token();
+    /// What the alarm calls.
+    void ring();
 
 private:
     /// Holds the lock, and on the way out arms the alarm and posts what has finished.
@@ -127,8 +129,6 @@ private:
     void enqueue(WaitOperation& operation, core::Lane& lane,
                  std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
     void sort_out_finished(core::Time now);
-    void arm(core::Time now);
-    void ring();
     std::size_t end_waiters(Outcome outcome, core::Time now);
     core::WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
@@ -139,8 +139,7 @@ private:
     Mutex mutex_;                           // guards all that follows
     core::Time latest_ = core::Time::min(); // now, as it was told last
     core::Scheduler scheduler_;
-    typename AlarmOf<Clock>::type alarm_;
-    core::Time armed_ = core::never;
+    WakeUp<Clock> wake_up_;
     core::WaiterList outbox_;                             // claimed, not yet posted
     std::optional<std::chrono::nanoseconds> wall_offset_; // Discord's clock less ours
     std::atomic<std::uint64_t> observer_failures_ = 0;
@@ -164,19 +163,24 @@ public:
         const core::Scheduler& scheduler = engine_.scheduler_;
         if (scheduler.has_finished() || !engine_.outbox_.empty() || scheduler.has_events()) {
             finish();
-        } else if (scheduler.next_wake() != engine_.armed_) {
-            engine_.arm(now_);
+        } else {
+            arm();
         }
     }
 
     [[nodiscard]] core::Time now() const noexcept { return now_; }
 
 private:
+    void arm() {
+        const core::Time wake = engine_.scheduler_.next_wake();
+        if (wake != engine_.wake_up_.at()) engine_.wake_up_.set(wake, now_, engine_);
+    }
+
     /// What came of it goes out. Most sessions have nothing.
     [[gnu::noinline]] void finish() {
         core::Scheduler& scheduler = engine_.scheduler_;
         if (scheduler.has_finished()) engine_.sort_out_finished(now_);
-        if (scheduler.next_wake() != engine_.armed_) engine_.arm(now_);
+        arm();
         std::vector<core::Event> events;
         if (scheduler.has_events()) events = scheduler.take_events();
         if (!engine_.posting_ && !engine_.outbox_.empty()) post();

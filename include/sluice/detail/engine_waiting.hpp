@@ -141,27 +141,9 @@ void Engine<Clock, Mutex>::abort(WaitOperation& operation) {
 }
 
 template <class Clock, class Mutex>
-void Engine<Clock, Mutex>::arm(core::Time now) {
-    const core::Time wake = scheduler_.next_wake();
-    if (wake == core::never) {
-        if (armed_ != core::never) alarm_.clear();
-        armed_ = core::never;
-        return;
-    }
-    if (armed_ <= wake && armed_ > now) return; // early is fine: it looks again and goes on
-    armed_ = wake;
-    // Rounded up: an alarm on a coarser clock must not ring before the moment it stands for.
-    alarm_.set(typename Clock::time_point(
-                   std::chrono::ceil<typename Clock::duration>(wake.time_since_epoch())),
-               [weak = this->weak_from_this()] {
-                   if (const auto engine = weak.lock()) engine->ring();
-               });
-}
-
-template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::ring() {
     const Session session(*this);
-    armed_ = core::never;
+    wake_up_.done();
     scheduler_.advance(session.now());
 }
 
@@ -245,7 +227,7 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
         const bool ours = &context == &context_;
         if (ours) {
             closed_ = true;
-            alarm_.shut_down();
+            wake_up_.shut_down();
             executor_ = {}; // a strand must not outlive its context
         }
         doomed = take_out(context, session.now());

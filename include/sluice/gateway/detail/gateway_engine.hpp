@@ -65,6 +65,8 @@ public:
         closed_ = true;
         end_waiters(errc::closed);
     }
+    /// What the alarm calls.
+    void ring();
 
 protected:
     /// Holds the lock, and on the way out arms the alarm and posts what has finished.
@@ -77,7 +79,7 @@ protected:
           context_(sluice::detail::context_of(executor_)),
           clock_(std::move(clock)),
           schedule_(make_schedule(now())),
-          alarm_(clock_, executor_) {}
+          wake_up_(clock_, executor_) {}
     ~GatewayEngine() override = default;
 
     void claim(Operation& operation, sluice::detail::Outcome outcome) {
@@ -94,8 +96,6 @@ private:
         return core::Time(
             std::chrono::duration_cast<core::Duration>(clock_.now().time_since_epoch()));
     }
-    void arm(core::Time now);
-    void ring();
     std::size_t end_waiters(sluice::detail::Outcome outcome);
     WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
@@ -109,8 +109,7 @@ protected:
     bool closed_ = false;
 
 private:
-    typename sluice::detail::AlarmOf<Clock>::type alarm_;
-    core::Time armed_ = core::never;
+    sluice::detail::WakeUp<Clock> wake_up_;
     WaiterList outbox_;    // claimed, not yet posted
     bool posting_ = false; // some thread is emptying the outbox
 };
@@ -125,7 +124,7 @@ public:
 
     ~Session() {
         engine_.sort_out_finished();
-        engine_.arm(now_);
+        engine_.wake_up_.set(engine_.schedule_.next_wake(), now_, engine_);
         if (!engine_.posting_ && !engine_.outbox_.empty()) post();
     }
 
@@ -171,27 +170,9 @@ void GatewayEngine<Traits, Clock, Mutex>::abort(Operation& operation) {
 }
 
 template <class Traits, class Clock, class Mutex>
-void GatewayEngine<Traits, Clock, Mutex>::arm(core::Time now) {
-    const core::Time wake = schedule_.next_wake();
-    if (wake == core::never) {
-        if (armed_ != core::never) alarm_.clear();
-        armed_ = core::never;
-        return;
-    }
-    if (armed_ <= wake && armed_ > now) return; // early is fine: it looks again and goes on
-    armed_ = wake;
-    // Rounded up: an alarm on a coarser clock must not ring before the moment it stands for.
-    alarm_.set(typename Clock::time_point(
-                   std::chrono::ceil<typename Clock::duration>(wake.time_since_epoch())),
-               [weak = this->weak_from_this()] {
-                   if (const auto engine = weak.lock()) engine->ring();
-               });
-}
-
-template <class Traits, class Clock, class Mutex>
 void GatewayEngine<Traits, Clock, Mutex>::ring() {
     const Session session(*this);
-    armed_ = core::never;
+    wake_up_.done();
     schedule_.advance(session.now());
 }
 
@@ -246,7 +227,7 @@ void GatewayEngine<Traits, Clock, Mutex>::shut_down(boost::asio::execution_conte
         const bool ours = &context == &context_;
         if (ours) {
             closed_ = true;
-            alarm_.shut_down();
+            wake_up_.shut_down();
             executor_ = {}; // a strand must not outlive its context
         }
         doomed = take_out(context, session.now());
