@@ -31,7 +31,9 @@ using HashId = std::uint32_t;
 struct BucketKey {
     std::uint64_t name = 0; ///< the interned hash, or the route while the hash is unknown
     Major major;
-    std::uint64_t apart = 0; ///< the route family, where routes of this hash count apart
+    /// The family of routes, where routes of this hash count apart. Two that meet in this digest
+    /// would share a bucket, which is safe.
+    std::uint32_t apart = 0;
     bool hash_known = false;
 
     friend constexpr bool operator==(const BucketKey&, const BucketKey&) noexcept = default;

@@ -82,7 +82,8 @@ public:
     }
     [[nodiscard]] BucketKey key_of(HashId hash, const Major& major,
                                    std::uint64_t family) const noexcept {
-        return {hash, major, split_.contains(hash) ? family : 0, true};
+        const auto digest = static_cast<std::uint32_t>(family ^ (family >> 32U));
+        return {hash, major, split_.contains(hash) ? digest : 0, true};
     }
     /// Routes of this hash count apart from now on. False if they did already.
     bool split(HashId hash) { return split_.insert(hash).second; }
