@@ -259,6 +259,37 @@ TEST_CASE("an end that moves before the old one has passed keeps what was spent"
     CHECK(window.deadline() >= start + 5161ms);
 }
 
+TEST_CASE("of one window an answer counts, however far behind its node's clock is", "[R10]") {
+    const Duration apart = GENERATE(values<Duration>({24ms, 60ms, 1s, 1h}));
+    CAPTURE(apart);
+    Window window;
+    for (int i = 0; i < 5; ++i) {
+        const Duration clock = i % 2 == 0 ? apart : -apart;
+        window.accept(seen(i * 1ms, 5, 4 - i, 10s - i * 1ms, 1'000'010s + clock), none);
+        CHECK(window.told() == 4 - i);
+    }
+    CHECK(window.deadline() >= start + 10s);
+}
+
+TEST_CASE("an answer of an earlier window takes nothing of this one, however late", "[R10]") {
+    Window window;
+    Observation current = seen(120ms, 5, 4, 90ms, 1'000'000s + 200ms);
+    current.received = start + 200ms;
+    window.accept(current, none);
+    Observation earlier = seen(0ms, 5, 0, 50ms, 1'000'000s + 100ms);
+    earlier.received = start + 300ms; // so it might have been decided at any time until then
+    window.accept(earlier, none);
+    CHECK(window.told() == 4);
+}
+
+TEST_CASE("clocks that stray do not place the end of a sliding log", "[R10]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s, 1'000'005s + 30ms + 100ms), none);
+    window.accept(seen(200ms, 5, 3, 5s, 1'000'005s + 230ms - 100ms), none);
+    CHECK(window.deadline() >= start + 230ms + 5s); // the request was decided on its way
+    CHECK(window.deadline() <= start + 261ms + 5s);
+}
+
 TEST_CASE("an answer to a request sent after the roll counts, however far behind its clock is") {
     Window window;
     window.accept(seen(0ms, 5, 0, 1s, 1'000'001s), none);

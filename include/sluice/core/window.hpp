@@ -56,6 +56,8 @@ public:
     /// by chance. Once they disagreed it takes many more.
     static constexpr int clocks_agree = 4;
     static constexpr int clocks_differ = -100;
+    /// They differ by more than that, so that no Reset tells how far another has risen.
+    static constexpr int clocks_stray = -128;
 
     /// Whether an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
@@ -136,7 +138,8 @@ private:
     void place_deadline(const Observation& seen, Interval end) noexcept;
     void compare_clocks(Duration apart) noexcept {
         const bool agree = apart <= reset_rounding && apart >= -reset_rounding;
-        const int now = agree ? std::min(agreement_ + 1, clocks_agree) : clocks_differ;
+        const int now = agree ? std::min(agreement_ + 1, clocks_agree)
+                              : std::min<int>(agreement_, clocks_differ);
         agreement_ = static_cast<std::int8_t>(now);
     }
     void set_deadline(Time deadline) noexcept;
@@ -161,6 +164,7 @@ private:
     Duration reset_{0}; // the latest Reset of this window, server time
     Duration sharp_{0}; // end less Reset, of the answer of this window where that is least
     Time rolled_ = Time::min();
+    Time begun_{};                  // this window had begun by then, so every earlier one was over
     Time limit_sent_ = Time::min(); // when the request was sent whose answer set limit_
     Time blocked_until_ = Time::min();
     Duration period_{0};
@@ -261,6 +265,9 @@ inline Window::Era Window::era_of(const Observation& seen, Interval end) const n
     if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) {
         return has_deadline_ ? Era::same : Era::later;
     }
+    // No earlier window lasts that long: an earlier Reset that late is a node's clock. Between two
+    // nodes 60 ms apart 826 of 1,000 first windows were overdrawn without this.
+    if (era == Era::old && end.high >= low_ && end.low > begun_) return Era::same;
     // No window ends before low_: a later Reset that early is this window with its end moved.
     if (era == Era::later && !drip_.drips() && seen.received < low_) return Era::moved;
     return era;
@@ -277,6 +284,7 @@ inline void Window::adopt(const Observation& seen, Interval end, std::int64_t re
     latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
     low_ = end.low;
     high_ = end.high;
+    begun_ = seen.received;
     has_window_ = true;
     has_reset_ = false;
     place_deadline(seen, end);
@@ -285,7 +293,8 @@ inline void Window::adopt(const Observation& seen, Interval end, std::int64_t re
 /// Each answer of a window gives an end, and each is safe as long as the end does not move. A
 /// sliding log's does, with every request, and only Reset shows by how much. So: the end as the
 /// sharpest answer places it, plus what Reset has risen by since, plus what the clocks may differ
-/// by unless they are known not to; never later than the latest end that was named.
+/// by unless they are known not to; never later than the latest end that was named, which is all
+/// that is left where two answers prove that the clocks differ by more.
 inline void Window::place_deadline(const Observation& seen, Interval end) noexcept {
     latest_ = std::max(latest_, end.high);
     if (seen.reset) {
@@ -294,8 +303,10 @@ inline void Window::place_deadline(const Observation& seen, Interval end) noexce
         const Duration sharp = end.high.time_since_epoch() - *seen.reset;
         sharp_ = has_reset_ ? std::min(sharp_, sharp) : sharp;
         has_reset_ = true;
+        const Duration blunt = end.low.time_since_epoch() - *seen.reset; // sharp cannot be less
+        if (blunt > sharp_ + clock_difference) agreement_ = clocks_stray;
     }
-    const bool tells = has_reset_ && seen.reset && !drip_.drips();
+    const bool tells = has_reset_ && seen.reset && !drip_.drips() && agreement_ >= clocks_differ;
     const Duration doubt = agreement_ < clocks_agree ? clock_difference : Duration(0);
     const Time placed = tells ? Time(sharp_ + reset_ + doubt) : latest_;
     set_deadline(std::min(placed, latest_));
