@@ -2,6 +2,7 @@
 //
 // The headers of an answer: what each may hold, what counts as absent, and which containers they
 // may come in. The answers to refusals, with their bodies, are in response_429.cpp.
+#include <sluice/detail/read_answer.hpp>
 #include <sluice/response.hpp>
 
 #include "support/catch.hpp"
@@ -225,6 +226,17 @@ TEST_CASE("the unit is one of the last digit as written") {
     const auto reset = parse_one("X-RateLimit-Reset", text);
     CHECK(reset.reset_unit == unit);
     CHECK(reset.reset_after_unit == Nanoseconds{1ms});
+}
+
+TEST_CASE("a reset that may be rounded by more than nodes' clocks differ orders no answers",
+          "[R10]") {
+    const auto reset_of = [](std::string_view text) {
+        return sluice::detail::read_answer(parse_one("X-RateLimit-Reset", text)).seen.reset;
+    };
+    CHECK(reset_of("1694028246.950") == 1'694'028'246'950ms);
+    CHECK(reset_of("1694028246.95") == 1'694'028'246'950ms);
+    CHECK_FALSE(reset_of("1694028246.9"));
+    CHECK_FALSE(reset_of("1694028246"));
 }
 
 TEST_CASE("the scope is one of three words") {

@@ -45,7 +45,10 @@ inline core::Answer read_answer(const Response& response) noexcept {
                                                               longest)},
     };
     core::Observation& seen = answer.seen;
-    if (response.reset) seen.reset = response.reset->time_since_epoch();
+    // In whole seconds, perhaps rounded down, it orders nothing: 3 of 480 requests came too early.
+    if (response.reset && response.reset_unit <= core::Window::reset_tolerance) {
+        seen.reset = response.reset->time_since_epoch();
+    }
     keep_within(answer.retry_after, none, longest);
     keep_within(seen.limit, std::int64_t{1}, greatest_count);
     keep_within(seen.remaining, std::int64_t{0}, greatest_count);
