@@ -69,8 +69,8 @@ private:
     reply.set("x-ratelimit-bucket", "80c17d2f203122d936070c88c8d10f33");
     reply.set("x-ratelimit-limit", "1000000");
     reply.set("x-ratelimit-remaining", "900000");
-    reply.set("x-ratelimit-reset", "1795352400");
-    reply.set("x-ratelimit-reset-after", "3600");
+    reply.set("x-ratelimit-reset", "1795352400.000");
+    reply.set("x-ratelimit-reset-after", "3600.000");
     reply.set(http::field::vary, "Accept-Encoding");
     reply.set(http::field::via, "1.1 google");
     reply.set("alt-svc", "h3=\":443\"; ma=86400");
