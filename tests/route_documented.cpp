@@ -2,6 +2,7 @@
 //
 // Every route that Discord documents (routes.tsv), filled with realistic ids and parsed in many
 // spellings.
+#include <sluice/detail/route_rules.hpp>
 #include <sluice/route.hpp>
 
 #include "support/catch.hpp"
@@ -127,4 +128,18 @@ TEST_CASE("documented routes have identities of their own") {
         texts.insert(route.text());
     }
     CHECK(ids.size() == texts.size());
+}
+
+TEST_CASE("the routes with rules of their own are these of the documented ones, and no others",
+          "[R6]") {
+    for (const Row& row : documented_routes()) {
+        CAPTURE(row.method, row.path);
+        const Route route = parsed(row.method, filled(row.path, [](auto) { return "7"; }));
+        const bool writes = row.method != "GET";
+        const bool of_reactions = row.path.find("/reactions") != row.path.npos;
+        CHECK(sluice::detail::writes_reaction(route) == (writes && of_reactions));
+        const bool deletes_message =
+            row.method == "DELETE" && row.path == "/channels/{channel.id}/messages/{message.id}";
+        CHECK((route.message_id() != 0) == deletes_message);
+    }
 }

@@ -187,10 +187,7 @@ namespace detail {
 
 /// Observed 2026-05, discord-api-docs#8330: deletes of young, of older and of very old messages are
 /// limited apart, so this one route keeps its message.
-inline constexpr std::uint64_t delete_message = [] {
-    constexpr std::array<Segment, 4> segments{{{"channels"}, {"", true}, {"messages"}, {"", true}}};
-    return identity_of("DELETE", segments);
-}();
+inline constexpr std::uint64_t delete_message = identity_of("DELETE /channels/{}/messages/{}");
 
 } // namespace detail
 

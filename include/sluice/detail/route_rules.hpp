@@ -40,11 +40,11 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
 
 [[nodiscard]] constexpr bool writes_reaction(const Route& asked) noexcept {
     constexpr std::array<std::uint64_t, 5> writes{
-        route<"PUT /channels/{c}/messages/{m}/reactions/{e}/@me">(1, 1, 1).id(),
-        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}/@me">(1, 1, 1).id(),
-        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}/{u}">(1, 1, 1, 1).id(),
-        route<"DELETE /channels/{c}/messages/{m}/reactions/{e}">(1, 1, 1).id(),
-        route<"DELETE /channels/{c}/messages/{m}/reactions">(1, 1).id(),
+        identity_of("PUT /channels/{}/messages/{}/reactions/{}/@me"),
+        identity_of("DELETE /channels/{}/messages/{}/reactions/{}/@me"),
+        identity_of("DELETE /channels/{}/messages/{}/reactions/{}/{}"),
+        identity_of("DELETE /channels/{}/messages/{}/reactions/{}"),
+        identity_of("DELETE /channels/{}/messages/{}/reactions"),
     };
     return std::find(writes.begin(), writes.end(), asked.id()) != writes.end();
 }

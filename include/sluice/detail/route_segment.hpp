@@ -81,6 +81,11 @@ constexpr void write_normalised(std::string_view method, Segments segments, Sink
     return hash.value();
 }
 
+/// The same of a normalised text.
+[[nodiscard]] constexpr std::uint64_t identity_of(std::string_view normalised) noexcept {
+    return TextHash{}.add(normalised).value();
+}
+
 } // namespace sluice::detail
 
 #endif
