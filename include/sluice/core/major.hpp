@@ -31,6 +31,13 @@ struct Major {
         return a.low == b.low && a.high == b.high && a.family() == b.family();
     }
 
+    /// Any order that agrees with ==.
+    friend constexpr bool operator<(const Major& a, const Major& b) noexcept {
+        if (a.low != b.low) return a.low < b.low;
+        if (a.high != b.high) return a.high < b.high;
+        return a.family() < b.family();
+    }
+
     [[nodiscard]] constexpr std::size_t hash() const noexcept {
         // One multiply mixes well enough: snowflakes differ in their upper (time) and lower bits.
         std::uint64_t mixed = low ^ (high * 0x9e3779b97f4a7c15ULL);

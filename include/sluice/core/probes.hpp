@@ -12,11 +12,9 @@
 #include <sluice/core/time.hpp>
 
 #include <boost/intrusive/list.hpp>
-#include <boost/unordered/unordered_flat_map.hpp>
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <map>
 
 namespace sluice::core {
 
@@ -32,17 +30,16 @@ public:
     static constexpr Duration suspected_for = std::chrono::seconds(2);
 
     void add(const Major& major, Time now) {
-        auto& group = groups_[major];
-        if (!group) group = std::make_unique<Group>();
-        ++group->flying;
-        group->until = now + suspected_for;
+        Group& group = groups_[major];
+        ++group.flying;
+        group.until = now + suspected_for;
     }
 
     /// The probe was answered, lost or cancelled. Every bucket moved to `freed` may have room now.
     void remove(const Major& major, Watchers& freed) noexcept {
         const auto at = groups_.find(major);
         if (at == groups_.end()) return;
-        Group& group = *at->second;
+        Group& group = at->second;
         freed.splice(freed.end(), group.watchers);
         if (--group.flying == 0) groups_.erase(at);
     }
@@ -50,28 +47,25 @@ public:
     [[nodiscard]] std::int64_t count(const Major& major, Time now) const noexcept {
         if (groups_.empty()) return 0;
         const auto at = groups_.find(major);
-        if (at == groups_.end() || now >= at->second->until) return 0;
-        return at->second->flying;
+        if (at == groups_.end() || now >= at->second.until) return 0;
+        return at->second.flying;
     }
 
     /// The bucket, a known one, is held up by these probes alone. Returns until when at most.
     Time watch(Bucket& bucket) noexcept {
-        Group& group = *groups_.find(bucket.key.major)->second;
+        Group& group = groups_.find(bucket.key.major)->second;
         if (!bucket.watches()) group.watchers.push_back(bucket);
         return group.until;
     }
 
 private:
-    struct MajorHash {
-        std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
-    };
     struct Group {
         Watchers watchers;
         Time until{};
         std::int64_t flying = 0;
     };
 
-    boost::unordered_flat_map<Major, std::unique_ptr<Group>, MajorHash> groups_;
+    std::map<Major, Group> groups_; // few: only what is under way
 };
 
 } // namespace sluice::core

@@ -15,14 +15,16 @@
 #include <sluice/core/time.hpp>
 
 #include <boost/intrusive/list.hpp>
-#include <boost/unordered/unordered_flat_map.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sluice::core {
@@ -66,7 +68,7 @@ public:
     /// 0 when the hash has never been interned.
     [[nodiscard]] HashId find_hash(std::string_view hash) const noexcept;
     [[nodiscard]] std::string_view hash_text(HashId id) const noexcept {
-        return id == 0 ? std::string_view() : std::string_view(*hash_texts_[id - 1]);
+        return id == 0 ? std::string_view() : std::string_view(hashes_[id - 1]->first);
     }
     [[nodiscard]] std::string_view hash_of(const Bucket& bucket) const noexcept {
         return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
@@ -83,17 +85,19 @@ public:
     [[nodiscard]] BucketKey key_of(HashId hash, const Major& major,
                                    std::uint64_t family) const noexcept {
         const auto digest = static_cast<std::uint32_t>(family ^ (family >> 32U));
-        return {hash, major, split_.contains(hash) ? digest : 0, true};
+        return {hash, major, counts_apart(hash) ? digest : 0, true};
     }
     /// Routes of this hash count apart from now on. False if they did already.
-    bool split(HashId hash) { return split_.insert(hash).second; }
+    bool split(HashId hash) noexcept {
+        any_split_ = true;
+        return !std::exchange(hashes_[hash - 1]->second.apart, true);
+    }
     /// One bucket of the family whose own hash has not been seen yet, or null.
-    [[nodiscard]] Bucket* next_unknown(std::uint64_t family) const noexcept;
+    [[nodiscard]] Bucket* next_unknown(std::uint64_t family) noexcept;
     /// The lane's bucket has shown its hash once more. False: that is news to others of its family,
     /// or the routes of this hash count apart.
     [[nodiscard]] bool confirm(const Lane& lane) const noexcept {
-        if (!split_.empty() || lane.family == nullptr || !lane.family->unknown.empty())
-            return false;
+        if (any_split_ || lane.family == nullptr || !lane.family->unknown.empty()) return false;
         lane.family->hash = static_cast<HashId>(lane.bucket->key.name);
         return true;
     }
@@ -203,7 +207,15 @@ private:
     };
     template <class Item, class Key>
     using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
+    struct KnownHash {
+        HashId id = 0;
+        bool apart = false; ///< its routes do not share a counter
+    };
+
     Family* entry(std::uint64_t family);
+    [[nodiscard]] bool counts_apart(HashId hash) const noexcept {
+        return any_split_ && hashes_[hash - 1]->second.apart;
+    }
     static void drop_merged(Bucket* bucket) noexcept;
     void stop_waiting(Bucket& bucket, Time now) noexcept;
     void file(Bucket& bucket, Time now) noexcept;
@@ -213,10 +225,11 @@ private:
 
     Set<Lane, LaneKey> lanes_;
     Set<Bucket, BucketKey> buckets_;
-    boost::unordered_flat_map<std::uint64_t, std::unique_ptr<Family>> families_;
-    std::vector<std::unique_ptr<const std::string>> hash_texts_; // the map's keys point into them
-    boost::unordered_flat_map<std::string_view, HashId> hash_ids_;
-    boost::unordered_flat_set<HashId> split_;
+    // Two that stay small and are asked only when something is new.
+    std::map<std::uint64_t, Family> families_;
+    std::map<std::string, KnownHash, std::less<>> hash_ids_;
+    std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by their id, less one
+    bool any_split_ = false;
     // Every bucket is in one of two lists. Use does not move it, which would touch its neighbours:
     // whoever looks for old ones files those again that have been used since.
     BucketList<&Bucket::use_hook> filed_; // ascending by Bucket::filed, more or less
@@ -249,11 +262,10 @@ inline Bucket* Registry::find_bucket(const BucketKey& key) const noexcept {
     return at == buckets_.end() ? nullptr : *at;
 }
 
-inline Family* Registry::entry(std::uint64_t route) {
-    const auto at = families_.find(route);
-    if (at != families_.end()) return at->second.get();
-    if (families_.size() >= most_routes) return nullptr;
-    return families_.emplace(route, std::make_unique<Family>()).first->second.get();
+inline Family* Registry::entry(std::uint64_t family) {
+    const auto at = families_.find(family);
+    if (at != families_.end()) return &at->second;
+    return families_.size() < most_routes ? &families_[family] : nullptr;
 }
 
 inline Bucket& Registry::bucket(const BucketKey& key) {
@@ -287,32 +299,32 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
 
 inline HashId Registry::find_hash(std::string_view hash) const noexcept {
     const auto at = hash_ids_.find(hash);
-    return at == hash_ids_.end() ? 0 : at->second;
+    return at == hash_ids_.end() ? 0 : at->second.id;
 }
 
 [[gnu::noinline]] inline HashId Registry::intern(std::string_view hash) {
     if (hash.empty()) return 0;
     if (const HashId known = find_hash(hash)) return known;
-    if (hash_texts_.size() >= most_hashes) return 0;
-    hash_texts_.push_back(std::make_unique<const std::string>(hash));
-    const auto id = static_cast<HashId>(hash_texts_.size());
-    hash_ids_.emplace(*hash_texts_.back(), id);
+    if (hashes_.size() >= most_hashes) return 0;
+    hashes_.push_back(nullptr); // before it has an id, so that nothing is lost to a throw
+    const auto id = static_cast<HashId>(hashes_.size());
+    hashes_.back() = &*hash_ids_.emplace(hash, KnownHash{id}).first;
     return id;
 }
 
-inline void Registry::learn(std::uint64_t route, HashId hash) {
-    if (Family* known = entry(route)) known->hash = hash;
+inline void Registry::learn(std::uint64_t family, HashId hash) {
+    if (Family* known = entry(family)) known->hash = hash;
 }
 
-inline HashId Registry::learned(std::uint64_t route) const noexcept {
-    const auto at = families_.find(route);
-    return at == families_.end() ? 0 : at->second->hash;
+inline HashId Registry::learned(std::uint64_t family) const noexcept {
+    const auto at = families_.find(family);
+    return at == families_.end() ? 0 : at->second.hash;
 }
 
-inline Bucket* Registry::next_unknown(std::uint64_t route) const noexcept {
-    const auto at = families_.find(route);
-    if (at == families_.end() || at->second->unknown.empty()) return nullptr;
-    return &at->second->unknown.front();
+inline Bucket* Registry::next_unknown(std::uint64_t family) noexcept {
+    const auto at = families_.find(family);
+    if (at == families_.end() || at->second.unknown.empty()) return nullptr;
+    return &at->second.unknown.front();
 }
 
 inline void Registry::rename(Bucket& bucket, const BucketKey& key) {

@@ -13,11 +13,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 namespace sluice::detail {
@@ -43,7 +43,7 @@ public:
 private:
     const std::size_t capacity_;
     std::mutex mutex_;
-    std::unordered_map<std::uint64_t, std::string> texts_;
+    std::map<std::uint64_t, std::string> texts_;
 };
 
 /// The table of this program. Some 230 routes are documented.
