@@ -58,7 +58,9 @@ private:
     boost::asio::execution_context& context_;
     std::mutex mutex_;
     std::vector<std::weak_ptr<Watcher>> watchers_;
-    const Watcher* last_ = nullptr; // the one added last: nearly always the one that comes again
+    /// The one added last: nearly always the one that comes again. No other can have its address:
+    /// make_shared's memory lasts as long as the weak pointer in `watchers_`.
+    const Watcher* last_ = nullptr;
 };
 
 class Issuer;
