@@ -15,8 +15,8 @@
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
-#include <sluice/detail/drain.hpp>
 #include <sluice/detail/issuer.hpp>
+#include <sluice/detail/outbox.hpp>
 #include <sluice/detail/outcome.hpp>
 #include <sluice/detail/read_answer.hpp>
 #include <sluice/detail/route_rules.hpp>
@@ -140,10 +140,9 @@ private:
     core::Time latest_ = core::Time::min(); // now, as it was told last
     core::Scheduler scheduler_;
     WakeUp<Clock> wake_up_;
-    core::WaiterList outbox_;                             // claimed, not yet posted
+    Outbox<WaitOperation, core::WaiterList> outbox_;
     std::optional<std::chrono::nanoseconds> wall_offset_; // Discord's clock less ours
     std::atomic<std::uint64_t> observer_failures_ = 0;
-    bool posting_ = false; // some thread is emptying the outbox
     bool closed_ = false;
 };
 
@@ -183,23 +182,10 @@ private:
         arm();
         std::vector<core::Event> events;
         if (scheduler.has_events()) events = scheduler.take_events();
-        if (!engine_.posting_ && !engine_.outbox_.empty()) post();
+        if (!engine_.outbox_.empty()) engine_.outbox_.post(lock_);
         if (events.empty()) return;
         lock_.unlock();
         engine_.tell(events);
-    }
-
-    /// Empties the outbox, without the lock while it posts.
-    void post() {
-        engine_.posting_ = true;
-        while (!engine_.outbox_.empty()) {
-            core::WaiterList batch;
-            batch.swap(engine_.outbox_);
-            lock_.unlock();
-            Drain<WaitOperation, core::WaiterList>::post_all(batch);
-            lock_.lock();
-        }
-        engine_.posting_ = false;
     }
 
     Engine& engine_;

@@ -116,7 +116,7 @@ template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
     const bool all_granted = !scheduler_.has_refused();
     core::WaiterList finished = scheduler_.take_finished();
-    if (all_granted) return outbox_.splice(outbox_.end(), finished); // without touching any of them
+    if (all_granted) return outbox_.splice(finished); // without touching any of them
     while (!finished.empty()) {
         auto& operation = static_cast<WaitOperation&>(finished.front());
         finished.pop_front();
@@ -206,17 +206,7 @@ core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_con
         claim(*operation, boost::asio::error::operation_aborted);
     }
     sort_out_finished(now);
-    core::WaiterList taken;
-    for (auto at = outbox_.begin(); at != outbox_.end();) {
-        auto& operation = static_cast<WaitOperation&>(*at);
-        if (&operation.context() != &context) {
-            ++at;
-            continue;
-        }
-        at = outbox_.erase(at);
-        taken.push_back(operation);
-    }
-    return taken;
+    return outbox_.take_out(context);
 }
 
 template <class Clock, class Mutex>
@@ -232,6 +222,10 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
         }
         doomed = take_out(context, session.now());
         if (ours) end_waiters(errc::closed, session.now());
+    }
+    {
+        std::unique_lock lock(mutex_);
+        outbox_.wait_for_poster(lock);
     }
     while (!doomed.empty()) {
         auto& operation = static_cast<WaitOperation&>(doomed.front());

@@ -12,7 +12,7 @@
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
-#include <sluice/detail/drain.hpp>
+#include <sluice/detail/outbox.hpp>
 #include <sluice/detail/outcome.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
@@ -110,8 +110,7 @@ protected:
 
 private:
     sluice::detail::WakeUp<Clock> wake_up_;
-    WaiterList outbox_;    // claimed, not yet posted
-    bool posting_ = false; // some thread is emptying the outbox
+    sluice::detail::Outbox<Operation, WaiterList> outbox_;
 };
 
 template <class Traits, class Clock, class Mutex>
@@ -125,25 +124,12 @@ public:
     ~Session() {
         engine_.sort_out_finished();
         engine_.wake_up_.set(engine_.schedule_.next_wake(), now_, engine_);
-        if (!engine_.posting_ && !engine_.outbox_.empty()) post();
+        if (!engine_.outbox_.empty()) engine_.outbox_.post(lock_);
     }
 
     [[nodiscard]] core::Time now() const noexcept { return now_; }
 
 private:
-    /// Empties the outbox, without the lock while it posts.
-    void post() {
-        engine_.posting_ = true;
-        while (!engine_.outbox_.empty()) {
-            WaiterList batch;
-            batch.swap(engine_.outbox_);
-            lock_.unlock();
-            sluice::detail::Drain<Operation, WaiterList>::post_all(batch);
-            lock_.lock();
-        }
-        engine_.posting_ = false;
-    }
-
     GatewayEngine& engine_;
     std::unique_lock<Mutex> lock_;
     core::Time now_;
@@ -206,17 +192,7 @@ GatewayEngine<Traits, Clock, Mutex>::take_out(const boost::asio::execution_conte
         claim(*operation, boost::asio::error::operation_aborted);
     }
     sort_out_finished();
-    WaiterList taken;
-    for (auto at = outbox_.begin(); at != outbox_.end();) {
-        auto& operation = static_cast<Operation&>(*at);
-        if (&operation.context() != &context) {
-            ++at;
-            continue;
-        }
-        at = outbox_.erase(at);
-        taken.push_back(operation);
-    }
-    return taken;
+    return outbox_.take_out(context);
 }
 
 template <class Traits, class Clock, class Mutex>
@@ -232,6 +208,10 @@ void GatewayEngine<Traits, Clock, Mutex>::shut_down(boost::asio::execution_conte
         }
         doomed = take_out(context, session.now());
         if (ours) end_waiters(errc::closed);
+    }
+    {
+        std::unique_lock lock(mutex_);
+        outbox_.wait_for_poster(lock);
     }
     while (!doomed.empty()) {
         auto& operation = static_cast<Operation&>(doomed.front());
