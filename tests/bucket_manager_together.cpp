@@ -6,10 +6,10 @@
 #include <sluice/bucket_manager.hpp>
 
 #include "support/catch.hpp"
+#include "support/posted_context.hpp"
 #include "support/virtual_bot.hpp"
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -20,7 +20,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <future>
 #include <memory>
 #include <set>
@@ -85,30 +84,6 @@ auto counts() {
     return GENERATE(std::size_t{3}, std::size_t{4}, std::size_t{32}, std::size_t{33},
                     std::size_t{100});
 }
-
-/// Calls a function before each allocation.
-template <class T>
-struct ToldAllocator {
-    using value_type = T;
-
-    explicit ToldAllocator(const std::function<void()>& function) : tell(&function) {}
-    template <class Other>
-    ToldAllocator(const ToldAllocator<Other>& other) : tell(other.tell) {}
-
-    T* allocate(std::size_t count) {
-        (*tell)();
-        return std::allocator<T>().allocate(count);
-    }
-    void deallocate(T* memory, std::size_t count) noexcept {
-        std::allocator<T>().deallocate(memory, count);
-    }
-    template <class Other>
-    bool operator==(const ToldAllocator<Other>& other) const noexcept {
-        return tell == other.tell;
-    }
-
-    const std::function<void()>* tell;
-};
 
 } // namespace
 
@@ -295,34 +270,9 @@ TEST_CASE("a waiter is cancelled by one that was granted with it and runs before
 
 TEST_CASE("a context does not go while another thread posts to it") {
     ClosedBot bot;
-    auto context = std::make_unique<asio::io_context>();
-    std::atomic<bool> queued = false;
-    std::atomic<bool> posting = false;
-    std::atomic<bool> gone = false;
-    std::atomic<bool> gone_too_early = false;
-    const std::function<void()> tell = [&] {
-        if (!queued) return;
-        posting = true;
-        // In real time, because nothing shows that a thread waits: if it does not, it needs far
-        // less.
-        const auto patience = std::chrono::steady_clock::now() + 50ms;
-        while (!gone && std::chrono::steady_clock::now() < patience)
-            std::this_thread::yield();
-        gone_too_early = gone.load();
-    };
+    PostedContext context;
     bot.limiter.async_acquire(
-        route,
-        asio::bind_allocator(ToldAllocator<void>(tell),
-                             asio::bind_executor(context->get_executor(), [](error_code, Ticket) {
-                                 FAIL_CHECK("nobody runs this context");
-                             })));
-    queued = true;
-    std::thread poster([&] { bot.open(); });
-    while (!posting)
-        std::this_thread::yield();
-    context.reset();
-    gone = true;
-    poster.join();
-    CHECK(!gone_too_early);
+        route, context.bind([](error_code, Ticket) { FAIL_CHECK("nobody runs this context"); }));
+    CHECK(context.outlives_posting([&] { bot.open(); }));
     CHECK(bot.in_flight() == 0);
 }

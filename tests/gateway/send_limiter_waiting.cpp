@@ -5,6 +5,7 @@
 #include <sluice/gateway/send_limiter.hpp>
 
 #include "support/catch.hpp"
+#include "support/posted_context.hpp"
 #include "support/send_bot.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -206,6 +207,22 @@ TEST_CASE("a waiter whose own execution context ends is forgotten and gives back
         CHECK(bot.sends.stats().queued == 0);
         CHECK(bot.sends.stats().held == (granted ? 0 : 115));
     }
+}
+
+TEST_CASE("the execution context of a waiter does not go while another thread posts to it") {
+    Bot bot;
+    sluice::tests::PostedContext context;
+    CHECK(bot.spend() == 115);
+    bot.sends.async_acquire(
+        Opcode::voice_state_update, SendOptions(),
+        context.bind([](error_code, SendPermit) { FAIL_CHECK("nobody runs this context"); }));
+    const auto look = [&] {
+        bot.clock.advance(61s);
+        static_cast<void>(bot.sends.stats());
+    };
+    CHECK(context.outlives_posting(look));
+    CHECK(bot.sends.stats().queued == 0);
+    CHECK(bot.spend() == 115);
 }
 
 TEST_CASE("a limiter without waiters does not keep its context running") {
