@@ -32,10 +32,21 @@ public:
     /// Clocks of Discord's API nodes differ; growth below this proves nothing.
     static constexpr Duration least_growth = std::chrono::milliseconds(50);
 
-    [[nodiscard]] bool drips() const noexcept { return drips_; }
+    [[nodiscard]] bool drips() const noexcept { return bounds_.drips; }
 
     /// The largest time between two slots that every answer so far allows; 0 before the first.
-    [[nodiscard]] Duration interval() const noexcept { return least_; }
+    [[nodiscard]] Duration interval() const noexcept { return bounds_.least; }
+
+    /// All that a window which is over leaves behind.
+    struct Bounds {
+        Duration least{0};                   // max of (A - unit) / used
+        Duration greatest = Duration::max(); // min of (A + unit) / (used - 1)
+        bool drips = false;
+    };
+    [[nodiscard]] const Bounds& bounds() const noexcept { return bounds_; }
+
+    DripDetector() = default;
+    explicit DripDetector(const Bounds& bounds) noexcept : bounds_(bounds) {}
 
     /// `used` is limit - remaining, `unit` one unit of the last digit of Reset-After as written.
     void observe(const DripSample& sample, std::int64_t used, Duration unit) noexcept;
@@ -85,24 +96,23 @@ private:
     // to the greatest. Two samples find the proof as often as eight did in simulation.
     Kept shortest_;
     Kept longest_;
-    Duration least_{0};                   // max of (A - unit) / used
-    Duration greatest_ = Duration::max(); // min of (A + unit) / (used - 1)
-    bool drips_ = false;
+    [[no_unique_address]] Bounds bounds_;
 };
 
 inline void DripDetector::observe(const DripSample& sample, std::int64_t used,
                                   Duration unit) noexcept {
-    const Duration before = least_;
+    const Duration before = bounds_.least;
     narrow(sample.reset_after, used, unit);
     // Growth below the least step proves nothing, whatever the interval is.
     if (sample.reset_after > shortest_.reset_after() + least_growth ||
         longest_.reset_after() > sample.reset_after + least_growth) {
-        const Duration step = std::max((before > Duration(0) ? before : least_) / 2, least_growth);
+        const Duration step =
+            std::max((before > Duration(0) ? before : bounds_.least) / 2, least_growth);
         for (const DripSample& known : {shortest_.sample(), longest_.sample()}) {
-            if (grew(known, sample, step) || grew(sample, known, step)) drips_ = true;
+            if (grew(known, sample, step) || grew(sample, known, step)) bounds_.drips = true;
         }
     }
-    if (least_ > greatest_) drips_ = false;
+    if (bounds_.least > bounds_.greatest) bounds_.drips = false;
     keep(sample);
 }
 
@@ -113,11 +123,11 @@ inline void DripDetector::narrow(Duration reset_after, std::int64_t used, Durati
     };
     const Duration least = reset_after - unit;
     const Duration most = reset_after + unit;
-    if (used > 0 && product(least_, used) < static_cast<double>(least.count())) {
-        least_ = std::max(least_, least / used);
+    if (used > 0 && product(bounds_.least, used) < static_cast<double>(least.count())) {
+        bounds_.least = std::max(bounds_.least, least / used);
     }
-    if (used > 1 && product(greatest_, used - 1) > static_cast<double>(most.count())) {
-        greatest_ = std::min(greatest_, most / (used - 1));
+    if (used > 1 && product(bounds_.greatest, used - 1) > static_cast<double>(most.count())) {
+        bounds_.greatest = std::min(bounds_.greatest, most / (used - 1));
     }
 }
 

@@ -59,6 +59,37 @@ public:
     /// They differ by more than that, so that no Reset tells how far another has risen.
     static constexpr int clocks_stray = -128;
 
+    /// All that a window leaves behind which is over, with nothing in flight: what holds whichever
+    /// comes next.
+    struct Remains {
+        [[no_unique_address]] DripDetector::Bounds drip;
+        std::int8_t agreement = 0;
+        bool answered = false;
+        bool narrowed = false;
+        bool counts_late = false;
+        std::int32_t told = 0; ///< in flight at once, of a bucket without a limit; others are full
+        std::int32_t limit = 0;
+        Duration period{0};
+    };
+    [[nodiscard]] Remains remains() const noexcept {
+        const Count full = known() ? std::max(1, limit_) : told_;
+        return {drip_.bounds(), agreement_, answered_, narrowed_,
+                counts_late_,   full,       limit_,    period_};
+    }
+
+    Window() = default;
+    /// `over`: by when it was, with the answers to all that had been sent before.
+    Window(const Remains& before, Time over) noexcept
+        : told_(before.told),
+          limit_(before.limit),
+          rolled_(known() ? over : Time::min()),
+          period_(before.period),
+          drip_(before.drip),
+          agreement_(before.agreement),
+          answered_(before.answered),
+          narrowed_(before.narrowed),
+          counts_late_(before.counts_late) {}
+
     /// Whether an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
     /// Whether any request has been accepted: until then one probe flies alone, and a refused probe
