@@ -105,6 +105,25 @@ TEST_CASE("a handle survives the eviction of its bucket") {
     CHECK(bucket.info()->remaining == 4);
 }
 
+TEST_CASE("a bucket that sleeps is found, and goes on where it was", "[R23]") {
+    VirtualBot bot;
+    const Bucket bucket = bot.limiter.bucket(route);
+    bucket.try_acquire()->update(answer(2, 0, 5s));
+    bot.pass(1min);
+    bot.limiter.try_acquire(create_message(99))->cancel(); // whoever rests next looks after it
+    CHECK(bot.limiter.stats().buckets == 2);
+    CHECK(bot.limiter.stats().lanes == 1);
+    CHECK(bucket.info()->hash == BucketHash::parse("abc"));
+    CHECK(bucket.info()->limit == 2);
+    CHECK(bucket.info()->remaining == 2);
+    CHECK(bot.limiter.timeout_for(route) == 0ns);
+    auto first = bucket.try_acquire();
+    auto second = bucket.try_acquire();
+    CHECK((first && second));
+    CHECK_FALSE(bucket.try_acquire()); // no probe, and no more than the limit
+    CHECK(bot.limiter.stats().buckets == 2);
+}
+
 TEST_CASE("a handle outlives the limiter: acquires fail with closed, answers are accepted") {
     asio::io_context io;
     Clock clock;

@@ -47,8 +47,8 @@ struct Options {
     /// voids the guarantee that the limit is never exceeded.
     std::optional<std::chrono::nanoseconds> longest_global_hold = std::nullopt;
 
-    /// Buckets idle this long, at most twice as long, are forgotten, a few with each call, once
-    /// nothing can be lost.
+    /// Buckets idle this long, ten seconds longer at most, are forgotten, a few with each call,
+    /// once nothing can be lost. After ten seconds they already keep a third of their memory.
     std::chrono::nanoseconds idle_time = std::chrono::minutes(5);
 
     /// More idle buckets than this are forgotten earlier: interactions bring one each.

@@ -300,9 +300,9 @@ TEST_CASE("a sweep takes a few steps and no more", "[R23]") {
     Registry registry;
     for (std::uint64_t id = 1; id <= 100; ++id)
         registry.set_idle(*registry.lane(key(1, id), {}).bucket, start);
-    CHECK(registry.sweep(start + 1h, start, 1000, 2) == 2);
-    CHECK(registry.sweep(start + 1h, start - 1s, 1000, 2) == 0); // none is idle that long
-    CHECK(registry.sweep(start + 1h, start - 1s, 50, 20) == 20); // but there are too many
+    CHECK(registry.sweep(start + 1h, {1h, 1h, 1000}, 2) == 2);
+    CHECK(registry.sweep(start + 1h, {1h + 1s, 1h + 1s, 1000}, 2) == 0); // none is idle that long
+    CHECK(registry.sweep(start + 1h, {1h + 1s, 1h + 1s, 50}, 20) == 20); // but there are too many
     CHECK(registry.idle_count() == 78);
 }
 
@@ -313,12 +313,11 @@ TEST_CASE("a bucket that is used again and again is not evicted for its age", "[
     Bucket& used = *registry.lane(key(1, 3), {}).bucket;
     for (int second = 1; second <= 100; ++second) {
         registry.set_idle(used, start + second * 1s);
-        registry.sweep(start + second * 1s, start + second * 1s - 30s, 1000, 2);
+        registry.sweep(start + second * 1s, {30s, 30s, 1000}, 2);
     }
     CHECK(registry.bucket_count() == 1);
     CHECK(registry.find_lane(key(1, 3)) != nullptr);
-    CHECK(registry.sweep(start + 160s, start + 130s, 1000, 2) ==
-          1); // twice that time at the latest
+    CHECK(registry.sweep(start + 160s, {30s, 30s, 1000}, 2) == 1); // twice that time at the latest
 }
 
 TEST_CASE("however many buckets come and are used, no more stay than there may be", "[R23]") {
@@ -328,11 +327,152 @@ TEST_CASE("however many buckets come and are used, no more stay than there may b
         const Time now = start + id * 1ms;
         for (std::uint64_t again : {id, id * 7 % 40, id / 2}) { // new, hot and halfway back
             registry.set_idle(*registry.lane(key(1, again), {}).bucket, now);
-            registry.sweep(now, now - 1h, 100, 2);
+            registry.sweep(now, {1h, 1h, 100}, 2);
         }
         most = std::max(most, registry.idle_count());
     }
     CHECK(most <= 120); // those used again are looked at twice
+}
+
+TEST_CASE("a bucket that nobody has used for a while sleeps, and wakes as it was", "[R23]") {
+    Registry registry;
+    Bucket& bucket = *registry.lane(key(1), {}).bucket;
+    const HashId hash = registry.intern("a");
+    registry.learn(1, hash);
+    registry.rename(bucket, registry.key_of(hash, channel(1), 1));
+    bucket.window.accept(spent(10s), Duration(0));
+    registry.set_idle(bucket, start);
+    const IdleLimits limits{30s, 1h, 1000};
+    CHECK(registry.sweep(start + 29s, limits, 2) == 0);
+    CHECK(registry.lane_count() == 1);
+    CHECK(registry.sweep(start + 30s, limits, 2) == 0); // nothing is gone
+    CHECK(registry.lane_count() == 0);
+    CHECK(registry.bucket_count() == 1);
+    CHECK(registry.idle_count() == 1);
+
+    SECTION("for a lane") {
+        const Lane& lane = registry.lane(key(1), {});
+        CHECK(registry.hash_of(*lane.bucket) == "a");
+        CHECK(lane.bucket->has_one_lane());
+    }
+    SECTION("for its name") {
+        Bucket* const found = registry.find_bucket(registry.key_of(hash, channel(1), 1));
+        REQUIRE(found != nullptr);
+        CHECK(found->lanes.empty());
+    }
+    Bucket& woken = *registry.lane(key(1), {}).bucket;
+    CHECK(woken.window.limit() == 5);
+    CHECK(woken.window.period() == 10s);
+    CHECK(woken.window.available(start + 30s, 0, Duration(0)) == 5);
+    CHECK(woken.last_used == start);
+    CHECK(registry.bucket_count() == 1);
+    CHECK(registry.idle_count() == 1);
+    registry.sweep(start + 1min, limits, 2); // nobody took a place
+    CHECK(registry.lane_count() == 0);
+}
+
+TEST_CASE("a bucket of which more is known than its window does not sleep", "[R23]") {
+    Registry registry;
+    Lane& lane = registry.lane(key(1), {});
+    Bucket& bucket = *lane.bucket;
+    registry.set_idle(bucket, start);
+    const auto lanes_at = [&](Time now) {
+        registry.sweep(now, {30s, 24h, 1000}, 10);
+        return registry.lane_count();
+    };
+    SECTION("an open window") {
+        bucket.window.accept(spent(1h), Duration(0));
+        CHECK(lanes_at(start + 30min) == 1);
+        CHECK(lanes_at(start + 61min) == 0);
+    }
+    SECTION("a place") {
+        Pin pin(registry, bucket);
+        CHECK(lanes_at(start + 1h) == 1);
+        pin.give_back();
+        registry.set_idle(bucket, start + 1h);
+        CHECK(lanes_at(start + 1h + 30s) == 0);
+    }
+    SECTION("somebody who may retry") {
+        ++lane.holders;
+        CHECK(lanes_at(start + 1h) == 1);
+        --lane.holders;
+        CHECK(lanes_at(start + 2h) == 0);
+    }
+    SECTION("refusals that its route alone has met") {
+        lane.strikes = 1;
+        CHECK(lanes_at(start + 1h) == 1);
+        lane.strikes = 0;
+        CHECK(lanes_at(start + 2h) == 0);
+    }
+    SECTION("an exemption from the global limit that its key does not show") {
+        lane.traits.exempt = true;
+        CHECK(lanes_at(start + 1h) == 1);
+        lane.traits.exempt = false;
+        CHECK(lanes_at(start + 2h) == 0);
+    }
+    SECTION("how its routes share it") {
+        static_cast<void>(bucket.sharing());
+        CHECK(lanes_at(start + 1h) == 1);
+        bucket.forget_sharing();
+        CHECK(lanes_at(start + 2h) == 0);
+    }
+    SECTION("a lane that would look for it elsewhere") {
+        registry.learn(1, registry.intern("a"));
+        CHECK(lanes_at(start + 1h) == 1);
+        registry.rename(bucket, registry.key_of(registry.intern("a"), lane));
+        CHECK(lanes_at(start + 2h) == 0);
+    }
+}
+
+TEST_CASE("an interaction's bucket wakes with its exemption from the global limit", "[R16]") {
+    Registry registry;
+    const LaneKey callback{1, {MajorKind::interaction, 0, 42}, 0};
+    registry.set_idle(*registry.lane(callback, {.exempt = true}).bucket, start);
+    registry.sweep(start + 30s, {30s, 1h, 1000}, 2);
+    REQUIRE(registry.lane_count() == 0);
+    registry.lane({2, callback.major, 0}, {});
+    CHECK(registry.lane(callback, {}).traits.exempt);
+}
+
+TEST_CASE("who sleeps is not told the hash of its route, and asks for itself", "[R1]") {
+    Registry registry;
+    registry.set_idle(*registry.lane(key(1, 1), {}).bucket, start);
+    registry.set_idle(*registry.lane(key(1, 2), {}).bucket, start);
+    registry.sweep(start + 30s, {30s, 1h, 1000}, 2);
+    REQUIRE(registry.lane_count() == 0);
+    CHECK(registry.next_unknown(1) == nullptr);
+    const Bucket* const awake = registry.lane(key(1, 1), {}).bucket;
+    CHECK(registry.next_unknown(1) == awake);
+    registry.learn(1, registry.intern("a"));
+    CHECK(registry.lane(key(1, 2), {}).bucket->key.hash_known);
+}
+
+TEST_CASE("buckets that sleep are evicted for their age and number all the same", "[R23]") {
+    Registry registry;
+    for (std::uint64_t id = 1; id <= 10; ++id)
+        registry.set_idle(*registry.lane(key(1, id), {}).bucket, start + id * 1s);
+    registry.sweep(start + 1min, {30s, 5min, 1000}, 100);
+    REQUIRE(registry.lane_count() == 0);
+    REQUIRE(registry.bucket_count() == 10);
+    SECTION("the oldest first") {
+        CHECK(registry.sweep(start + 5min + 2s, {30s, 5min, 1000}, 100) == 2);
+        CHECK(registry.find_bucket(registry.home_of(channel(2), 1)) == nullptr);
+        CHECK(registry.find_bucket(registry.home_of(channel(3), 1)) != nullptr);
+    }
+    SECTION("when there are too many") {
+        CHECK(registry.sweep(start + 1min, {30s, 5min, 6}, 100) == 4);
+        CHECK(registry.idle_count() == 6);
+    }
+    SECTION("when asked to") {
+        CHECK(registry.collect(start + 1min, start + 3s) == 3);
+        CHECK(registry.idle_count() == 7);
+    }
+    SECTION("not when they have been used since") {
+        registry.set_idle(*registry.lane(key(1, 1), {}).bucket, start + 2min);
+        CHECK(registry.sweep(start + 6min, {30s, 5min, 1000}, 100) == 9);
+        CHECK(registry.find_lane(key(1, 1)) == nullptr);
+        CHECK(registry.find_bucket(registry.home_of(channel(1), 1)) != nullptr);
+    }
 }
 
 TEST_CASE("a bucket in use is not among the idle ones") {

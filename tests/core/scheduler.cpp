@@ -293,7 +293,7 @@ TEST_CASE("a lane with waiters always has a request in flight or a wake time ahe
 TEST_CASE("a million interaction tokens cost the memory of those still in use", "[R23]") {
     core::Settings settings;
     settings.global_limit = 0;
-    settings.idle_time = 1min;
+    settings.idle.evict_after = 1min;
     CoreClient client(settings);
     std::size_t most = 0;
     std::size_t admitted = 0;

@@ -241,6 +241,25 @@ TEST_CASE("requests that are given up leave no place behind", "[simulation]") {
     CHECK(abandoned > 0);
 }
 
+TEST_CASE("a bucket that slept goes on as if it had not", "[simulation]") {
+    std::size_t slept = 0;
+    for (std::uint64_t seed = 0; seed < 2'000 / share; ++seed) {
+        CAPTURE(seed);
+        Bot bot = random_bot(seed);
+        bot.world.channels += 3; // while one is used another sleeps
+        for (Request& request : bot.requests)
+            request.channel =
+                (request.channel + static_cast<std::size_t>(request.at / 1ns)) % bot.world.channels;
+        bot.world.dormant_after = std::chrono::hours(24);
+        const Outcome awake = Simulation(bot.world, bot.requests).run();
+        bot.world.dormant_after = 0ns;
+        const Outcome dormant = Simulation(bot.world, bot.requests).run();
+        REQUIRE(dormant.digest == awake.digest);
+        slept += dormant.slept;
+    }
+    CHECK(slept > 10'000 / share);
+}
+
 TEST_CASE("with steady delays a queue takes hardly longer than the optimum", "[simulation]") {
     const Range steady{30ms, 30ms};
     CHECK(mean_ratio(Algorithm::fixed, steady) <= 1.02);

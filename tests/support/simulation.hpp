@@ -101,8 +101,10 @@ private:
         core::Settings settings;
         settings.global_limit =
             world.client_global_limit != 0 ? world.client_global_limit : world.global_limit;
+        if (world.dormant_after) settings.idle.dormant_after = *world.dormant_after;
         // A bucket that was evicted has a first answer again, which may be lost again.
-        if (world.loss > 0) settings.idle_time = std::chrono::hours(24 * 365);
+        const bool keep = world.loss > 0 || world.dormant_after;
+        if (keep) settings.idle.evict_after = std::chrono::hours(24 * 365);
         return settings;
     }
     static void require(bool holds, const char* what) {
@@ -184,6 +186,8 @@ private:
             scheduler_.delivered(*state.place.lane);
             send(state.index);
         }
+        const core::Registry& registry = scheduler_.registry();
+        if (registry.lane_count() < registry.bucket_count()) ++outcome_.slept;
         const Time wake = scheduler_.next_wake();
         require(wake > now_, "the scheduler wants to be woken in the past");
         require(scheduler_.queued() == 0 || scheduler_.in_flight() != 0 || wake != core::never,
@@ -234,6 +238,8 @@ private:
         const core::Lane& lane = *state.place.lane;
         require(lane.queued == 0 || lane.waiting.front().place.arrival > state.place.arrival,
                 "a later request of the lane went first");
+        const auto what = static_cast<std::uint64_t>((now_ - start).count()) * requests_.size() + i;
+        outcome_.digest = (outcome_.digest ^ what) * 0x100000001b3ULL;
         state.blind = !route_shown_[requests_[i].route];
         if (chance(world_.cancelled)) return push(now_ + draw({0ns, 50ms}), Kind::drop, i);
         const Time open = now_ + connect();

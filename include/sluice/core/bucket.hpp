@@ -47,22 +47,33 @@ struct BucketKey {
 using BucketHook =
     boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
-struct Bucket {
-    BucketKey key;
+/// What the registry needs to find a bucket and to know how old it is.
+struct BucketEntry {
+    [[no_unique_address]] BucketKey key;
+    bool dormant = false;         ///< a DormantBucket rather than a Bucket
+    Time last_used = Time::min(); ///< when it was last sent to rest
+    BucketHook use_hook;          ///< in one of the registry's lists
+};
+
+/// A bucket that nobody has used for a while and whose window is over. Its lanes can be made again
+/// from their routes.
+struct DormantBucket : BucketEntry {
+    Window::Remains window;
+};
+
+struct Bucket : BucketEntry {
     Window window;
     LaneList lanes;
-    BucketHook use_hook; ///< the registry's buckets with waiters, or the others by age
     /// The unknown buckets of its route; once known, those that wait for a probe of the same major
     /// parameter.
     BucketHook group_hook;
     Bucket* merged_into = nullptr;
-    Time last_used = Time::min(); ///< when it was last sent to rest
-    Time filed = Time::min();     ///< last_used when its place among the others was last looked at
-    std::uint32_t in_flight = 0;  ///< places taken and neither answered nor lost
-    std::uint32_t places = 0;     ///< places that point here; differs from in_flight after a merge
-    std::uint32_t queued = 0;     ///< waiters in all lanes
-    bool idle = false;            ///< has neither waiters nor places; see Registry::set_idle()
-    bool waits = false;           ///< is among those with waiters; see Registry::set_waiting()
+    Time filed = Time::min();    ///< last_used when its place among the others was last looked at
+    std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
+    std::uint32_t places = 0;    ///< places that point here; differs from in_flight after a merge
+    std::uint32_t queued = 0;    ///< waiters in all lanes
+    bool idle = false;           ///< has neither waiters nor places; see Registry::set_idle()
+    bool waits = false;          ///< is among those with waiters; see Registry::set_waiting()
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 
@@ -124,6 +135,8 @@ struct Bucket {
     }
 
     [[nodiscard]] bool has_lost() const noexcept { return rare_ && !rare_->lost.empty(); }
+    /// Whether there is no more to know of it than its window.
+    [[nodiscard]] bool plain() const noexcept { return !rare_; }
 
 private:
     /// Absent while there is nothing to keep, which is the rule.

@@ -7,6 +7,9 @@
 // A bucket is named by its route until an answer names its hash. Then it is renamed in place, or,
 // when a bucket of that hash and major parameter exists already, everything in it moves there: it
 // is the same counter at Discord. Both cost O(1) per lane.
+//
+// A bucket that nobody has used for a while keeps only what its window leaves behind: a third of
+// the memory. Whoever asks for it wakes it and finds it as it was.
 #ifndef SLUICE_CORE_REGISTRY_HPP
 #define SLUICE_CORE_REGISTRY_HPP
 
@@ -22,6 +25,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,15 +34,22 @@
 namespace sluice::core {
 
 /// Buckets in a list that is found through one of their hooks.
-template <BucketHook Bucket::*Hook>
+template <class Item, BucketHook Item::*Hook>
 using BucketList =
-    boost::intrusive::list<Bucket, boost::intrusive::member_hook<Bucket, BucketHook, Hook>,
+    boost::intrusive::list<Item, boost::intrusive::member_hook<Item, BucketHook, Hook>,
                            boost::intrusive::constant_time_size<false>>;
+
+/// What becomes of idle buckets, and when.
+struct IdleLimits {
+    Duration dormant_after{};  ///< at most evict_after
+    Duration evict_after{};    ///< at the latest when idle for dormant_after longer
+    std::size_t most_idle = 0; ///< more than this are evicted earlier
+};
 
 /// Routes that share a bucket before any answer: nearly always one.
 struct Family {
     HashId hash = 0; ///< the one learned last; 0: none yet
-    BucketList<&Bucket::group_hook> unknown;
+    BucketList<Bucket, &Bucket::group_hook> unknown;
 };
 
 class Registry {
@@ -57,7 +68,8 @@ public:
     void reserve(std::size_t buckets);
 
     [[nodiscard]] Lane* find_lane(const LaneKey& key) const noexcept;
-    [[nodiscard]] Bucket* find_bucket(const BucketKey& key) const noexcept;
+    /// Wakes it if it is dormant, for which memory may run out.
+    [[nodiscard]] Bucket* find_bucket(const BucketKey& key);
 
     /// Finds the lane, or makes it on the bucket that its route is known to draw on.
     Lane& lane(const LaneKey& key, const LaneTraits& traits);
@@ -91,6 +103,11 @@ public:
     bool split(HashId hash) noexcept {
         any_split_ = true;
         return !std::exchange(hashes_[hash - 1]->second.apart, true);
+    }
+    /// The bucket that a lane without a past draws on.
+    [[nodiscard]] BucketKey home_of(const Major& major, std::uint64_t family) const noexcept {
+        const HashId hash = learned(family);
+        return hash != 0 ? key_of(hash, major, family) : BucketKey{family, major, 0, false};
     }
     /// One bucket of the family whose own hash has not been seen yet, or null.
     [[nodiscard]] Bucket* next_unknown(std::uint64_t family) noexcept;
@@ -139,14 +156,14 @@ public:
         ++idle_count_;
         if (bucket.waits) stop_waiting(bucket, now);
     }
-    /// Evicts a few buckets: those idle since `before`, and any idle ones while there are more than
-    /// `most` of them. Nothing is evicted that could be lost. A bucket goes at the latest when it
-    /// has been idle for twice as long.
-    std::size_t sweep(Time now, Time before, std::size_t most, std::size_t steps) {
-        const bool none = filed_.empty() || filed_.front().filed > before;
-        return none && idle_count_ <= most ? 0 : evict_some(now, before, most, steps);
+    /// Looks at a few idle buckets, the oldest first, and sends them to sleep or evicts them.
+    /// Nothing is evicted that could be lost. Returns how many are gone. Call it with the same
+    /// limits each time.
+    std::size_t sweep(Time now, const IdleLimits& limits, std::size_t steps) {
+        const bool none = now < due_ && idle_count_ <= limits.most_idle;
+        return none ? 0 : sweep_some(now, limits, steps);
     }
-    /// Evicts every bucket idle since `before`.
+    /// Evicts every bucket idle since `before`, dormant ones too.
     std::size_t collect(Time now, Time before);
 
     [[nodiscard]] std::size_t bucket_count() const noexcept { return buckets_.size(); }
@@ -163,7 +180,7 @@ public:
     template <class Visitor>
     void each_waiting_lane(Visitor visit) {
         for (auto at = waiting_.begin(); at != waiting_.end();) {
-            Bucket& bucket = *at++;
+            auto& bucket = static_cast<Bucket&>(*at++);
             for (Lane& lane : bucket.lanes)
                 visit(lane);
         }
@@ -173,7 +190,7 @@ private:
     static LaneKey key_of(const Lane* lane) noexcept {
         return {lane->route, lane->major(), lane->tag};
     }
-    static const BucketKey& key_of(const Bucket* bucket) noexcept { return bucket->key; }
+    static const BucketKey& key_of(const BucketEntry* bucket) noexcept { return bucket->key; }
     /// Whoever looks at a lane goes on to its bucket, and among a million neither is in any cache.
     /// The bucket that was made for a lane nearly always lies right behind it, see lane(): to ask
     /// for both at once saves waiting twice. Asking for what is not there does no harm.
@@ -188,7 +205,7 @@ private:
         fetch(lane);
         return lane->route == key.route && lane->tag == key.tag && lane->major() == key.major;
     }
-    static bool has_key(const Bucket* bucket, const BucketKey& key) noexcept {
+    static bool has_key(const BucketEntry* bucket, const BucketKey& key) noexcept {
         return bucket->key == key;
     }
 
@@ -220,28 +237,44 @@ private:
     void stop_waiting(Bucket& bucket, Time now) noexcept;
     void file(Bucket& bucket, Time now) noexcept;
     static bool evictable(Bucket& bucket, Time now) noexcept;
+    [[nodiscard]] bool may_sleep(const Bucket& bucket) const noexcept;
+    bool put_to_sleep(Bucket& bucket) noexcept;
+    Bucket& wake(DormantBucket& dormant);
+    void replace(BucketEntry& entry, BucketEntry& by) noexcept;
+    void drop_lanes(Bucket& bucket) noexcept;
     void evict(Bucket& bucket) noexcept;
-    std::size_t evict_some(Time now, Time before, std::size_t most, std::size_t steps);
+    void evict(DormantBucket& dormant) noexcept;
+    bool evict_dormant(Time now, const IdleLimits& limits) noexcept;
+    std::size_t sweep_some(Time now, const IdleLimits& limits, std::size_t steps);
+    [[nodiscard]] Time next_sweep(Time now, const IdleLimits& limits) const noexcept;
 
     Set<Lane, LaneKey> lanes_;
-    Set<Bucket, BucketKey> buckets_;
+    Set<BucketEntry, BucketKey> buckets_;
     // Two that stay small and are asked only when something is new.
     std::map<std::uint64_t, Family> families_;
     std::map<std::string, KnownHash, std::less<>> hash_ids_;
     std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by their id, less one
     bool any_split_ = false;
-    // Every bucket is in one of two lists. Use does not move it, which would touch its neighbours:
-    // whoever looks for old ones files those again that have been used since.
-    BucketList<&Bucket::use_hook> filed_; // ascending by Bucket::filed, more or less
-    BucketList<&Bucket::use_hook> waiting_;
+    // Every bucket is in one of three lists. Use does not move it, which would touch its
+    // neighbours: whoever looks for old ones files those again that have been used since.
+    using UseList = BucketList<BucketEntry, &BucketEntry::use_hook>;
+    UseList filed_; // ascending by Bucket::filed, more or less
+    UseList waiting_;
+    UseList dormant_; // in the order in which they fell asleep
     std::size_t idle_count_ = 0;
+    Time due_ = Time::min(); // before that a sweep finds nothing to do for age
 };
 
 inline Registry::~Registry() {
     // Places may outlive this only as dead numbers; whoever owns both drops them first.
     for (Lane* lane : lanes_)
         delete lane;
-    for (Bucket* bucket : buckets_) {
+    for (BucketEntry* entry : buckets_) {
+        if (entry->dormant) {
+            delete static_cast<DormantBucket*>(entry);
+            continue;
+        }
+        auto* bucket = static_cast<Bucket*>(entry);
         bucket->lanes.clear();
         delete bucket;
     }
@@ -257,9 +290,10 @@ inline Lane* Registry::find_lane(const LaneKey& key) const noexcept {
     return at == lanes_.end() ? nullptr : *at;
 }
 
-inline Bucket* Registry::find_bucket(const BucketKey& key) const noexcept {
+inline Bucket* Registry::find_bucket(const BucketKey& key) {
     const auto at = buckets_.find(key);
-    return at == buckets_.end() ? nullptr : *at;
+    if (at == buckets_.end()) return nullptr;
+    return (*at)->dormant ? &wake(static_cast<DormantBucket&>(**at)) : static_cast<Bucket*>(*at);
 }
 
 inline Family* Registry::entry(std::uint64_t family) {
@@ -288,9 +322,9 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     made->traits = traits;
     if (made->traits.family == 0) made->traits.family = key.route;
     const std::uint64_t family = made->traits.family;
-    const HashId hash = learned(family);
-    made->bucket = &bucket(hash != 0 ? key_of(hash, key.major, family)
-                                     : BucketKey{family, key.major, 0, false});
+    made->bucket = &bucket(home_of(key.major, family));
+    // An interaction's token does not always show that it is one.
+    if (made->major().kind == MajorKind::interaction) made->traits.exempt = true;
     lanes_.insert(made.get());
     made->family = entry(family);
     made->bucket->lanes.push_back(*made);
@@ -398,41 +432,137 @@ inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
     return true;
 }
 
-inline void Registry::evict(Bucket& bucket) noexcept {
-    set_busy(bucket);
-    buckets_.erase(&bucket);
+inline void Registry::drop_lanes(Bucket& bucket) noexcept {
     while (!bucket.lanes.empty()) {
         Lane& lane = bucket.lanes.front();
         bucket.lanes.pop_front();
         lanes_.erase(&lane);
         delete &lane;
     }
+}
+
+inline void Registry::evict(Bucket& bucket) noexcept {
+    set_busy(bucket);
+    buckets_.erase(&bucket);
+    drop_lanes(bucket);
     delete &bucket;
 }
 
-[[gnu::noinline]] inline std::size_t Registry::evict_some(Time now, Time before, std::size_t most,
+inline void Registry::evict(DormantBucket& dormant) noexcept {
+    --idle_count_;
+    buckets_.erase(&dormant);
+    delete &dormant;
+}
+
+/// Whether an evictable bucket holds no more than its window leaves behind, and each of its lanes
+/// no more than its route brings along.
+inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
+    if (!bucket.plain()) return false;
+    const bool shows_exempt = bucket.key.major.kind == MajorKind::interaction;
+    for (const Lane& lane : bucket.lanes) {
+        if (lane.strikes != 0 || (lane.traits.exempt && !shows_exempt)) return false;
+        if (home_of(bucket.key.major, lane.traits.family) != bucket.key) return false;
+    }
+    return true;
+}
+
+/// False: there is no memory for it.
+inline bool Registry::put_to_sleep(Bucket& bucket) noexcept {
+    auto* dormant = new (std::nothrow) DormantBucket;
+    if (dormant == nullptr) return false;
+    dormant->key = bucket.key;
+    dormant->dormant = true;
+    dormant->last_used = bucket.last_used;
+    dormant->window = bucket.window.remains();
+    replace(bucket, *dormant);
+    dormant_.push_back(*dormant);
+    drop_lanes(bucket);
+    delete &bucket;
+    return true;
+}
+
+inline Bucket& Registry::wake(DormantBucket& dormant) {
+    auto made = std::make_unique<Bucket>();
+    made->key = dormant.key;
+    made->last_used = made->filed = dormant.last_used;
+    made->window = Window(dormant.window, dormant.last_used);
+    made->idle = true;
+    if (!made->key.hash_known) {
+        if (Family* route = entry(made->key.name)) route->unknown.push_back(*made);
+    }
+    replace(dormant, *made);
+    filed_.push_back(*made);
+    delete &dormant;
+    return *made.release();
+}
+
+/// In the table. Their keys are equal, and the table never moves for it.
+inline void Registry::replace(BucketEntry& entry, BucketEntry& by) noexcept {
+    const_cast<BucketEntry*&>(*buckets_.find(&entry)) = &by;
+}
+
+/// Evicts the oldest dormant bucket if its time is over, or if there are too many.
+inline bool Registry::evict_dormant(Time now, const IdleLimits& limits) noexcept {
+    if (dormant_.empty()) return false;
+    auto& oldest = static_cast<DormantBucket&>(dormant_.front());
+    const bool too_many = idle_count_ > limits.most_idle;
+    if (!too_many && oldest.last_used > now - limits.evict_after) return false;
+    evict(oldest);
+    return true;
+}
+
+[[gnu::noinline]] inline std::size_t Registry::sweep_some(Time now, const IdleLimits& limits,
                                                           std::size_t steps) {
     std::size_t evicted = 0;
-    for (; steps > 0 && !filed_.empty(); --steps) {
-        Bucket& oldest = filed_.front();
-        const bool too_many = idle_count_ > most;
-        if (oldest.filed > before && !too_many) break;
+    for (; steps > 0; --steps) {
+        if (evict_dormant(now, limits)) {
+            ++evicted;
+            continue;
+        }
+        const bool too_many = idle_count_ > limits.most_idle;
+        if (filed_.empty()) break;
+        auto& oldest = static_cast<Bucket&>(filed_.front());
+        if (oldest.filed > now - limits.dormant_after && !too_many) break;
         if (oldest.last_used > oldest.filed) {
             file(oldest, oldest.last_used); // used since: its turn comes again
-        } else if ((too_many || oldest.last_used <= before) && evictable(oldest, now)) {
+        } else if (!evictable(oldest, now)) {
+            file(oldest, now); // in use, or its window is still open
+        } else if (too_many || oldest.last_used <= now - limits.evict_after) {
             evict(oldest);
             ++evicted;
-        } else {
-            file(oldest, now); // in use, or its window is still open
+        } else if (!may_sleep(oldest) || !put_to_sleep(oldest)) {
+            file(oldest, now); // until it may be evicted
         }
     }
+    due_ = next_sweep(now, limits);
     return evicted;
+}
+
+/// Those filed later are due later.
+inline Time Registry::next_sweep(Time now, const IdleLimits& limits) const noexcept {
+    const auto in = [now](Duration after, Time since) {
+        return since <= now - after ? Duration(0) : after - (now - since);
+    };
+    Duration wait = limits.dormant_after;
+    if (!filed_.empty()) {
+        const auto& oldest = static_cast<const Bucket&>(filed_.front());
+        wait = std::min(wait, in(limits.dormant_after, oldest.filed));
+    }
+    if (!dormant_.empty())
+        wait = std::min(wait, in(limits.evict_after, dormant_.front().last_used));
+    return now + wait;
 }
 
 inline std::size_t Registry::collect(Time now, Time before) {
     std::size_t evicted = 0;
+    for (auto at = dormant_.begin(); at != dormant_.end();) {
+        auto& dormant = static_cast<DormantBucket&>(*at++);
+        if (dormant.last_used > before) continue;
+        evict(dormant);
+        ++evicted;
+    }
     for (auto at = filed_.begin(); at != filed_.end();) {
-        Bucket& bucket = *at++;
+        auto& bucket = static_cast<Bucket&>(*at++);
         if (bucket.last_used > before || !evictable(bucket, now)) continue;
         evict(bucket);
         ++evicted;

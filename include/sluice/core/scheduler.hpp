@@ -46,8 +46,7 @@ struct Settings {
     std::int64_t headerless_width = 50; ///< in flight at once on a route that names no limits
     Duration credit_cap = std::chrono::milliseconds(200);
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
-    Duration idle_time = std::chrono::minutes(5);
-    std::size_t most_idle = 100'000;
+    IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
     bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
     bool record_events = false;
 };
@@ -114,6 +113,12 @@ public:
     void replace_token() noexcept {
         unauthorized_ = false;
         ++token_;
+    }
+    /// The bucket that a lane with this key draws on, or would; null if there is none yet.
+    [[nodiscard]] Bucket* find_bucket(const LaneKey& key, std::uint64_t family) {
+        const Lane* lane = registry_.find_lane(key);
+        return lane != nullptr ? lane->bucket
+                               : registry_.find_bucket(registry_.home_of(key.major, family));
     }
     [[nodiscard]] Lane* find(const LaneKey& key, Time now) {
         sync(now);

@@ -202,8 +202,9 @@ core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
     settings.headerless_width = std::max<std::int64_t>(1, options.headerless_width);
     settings.credit_cap = std::max(core::Duration(0), options.max_credit);
     settings.retry_margin = std::max(core::Duration(0), options.retry_margin);
-    settings.idle_time = options.idle_time;
-    settings.most_idle = options.max_idle_buckets;
+    settings.idle.evict_after = options.idle_time;
+    settings.idle.dormant_after = std::min(settings.idle.dormant_after, options.idle_time);
+    settings.idle.most_idle = options.max_idle_buckets;
     settings.split_lying_hashes = options.split_lying_hashes;
     settings.record_events = static_cast<bool>(options.observer);
     return settings;
@@ -341,16 +342,17 @@ void Engine<Clock, Mutex>::cancel(core::Place& place) {
 template <class Clock, class Mutex>
 std::optional<BucketInfo> Engine<Clock, Mutex>::find(const Route& route) {
     const Session session(*this);
-    const core::Lane* lane = scheduler_.registry().find_lane(key_of(route));
-    if (lane == nullptr) return std::nullopt;
-    const core::BucketState state = scheduler_.describe(*lane->bucket, session.now());
+    const core::LaneKey key = key_of(route);
+    core::Bucket* bucket = scheduler_.find_bucket(key, traits_of(route, key).family);
+    if (bucket == nullptr) return std::nullopt;
+    const core::BucketState state = scheduler_.describe(*bucket, session.now());
     BucketInfo info;
-    info.hash = BucketHash::parse(scheduler_.registry().hash_of(*lane->bucket));
+    info.hash = BucketHash::parse(scheduler_.registry().hash_of(*bucket));
     info.limit = state.limit;
     info.remaining = state.remaining;
     info.reset_after = state.reset_after;
     info.in_flight = static_cast<std::uint64_t>(state.out);
-    info.queued = lane->bucket->queued;
+    info.queued = bucket->queued;
     info.latency = scheduler_.latency().mean();
     return info;
 }

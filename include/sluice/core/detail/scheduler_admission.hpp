@@ -271,13 +271,12 @@ inline bool Scheduler::serve_first_ready(Time now) {
     serve_global(now);
 }
 
-/// Puts a bucket that nobody uses any more among the idle ones and evicts a few that have been idle
-/// for long: eviction needs no task of its own, it rides on use.
+/// Puts a bucket that nobody uses any more among the idle ones and sees to a few that have been
+/// idle for long: that needs no task of its own, it rides on use.
 inline void Scheduler::rest(Bucket& bucket, Time now) {
     if (bucket.queued != 0 || bucket.places != 0) return;
     registry_.set_idle(bucket, now);
-    const std::size_t evicted =
-        registry_.sweep(now, now - settings_.idle_time, settings_.most_idle, 2);
+    const std::size_t evicted = registry_.sweep(now, settings_.idle, 2);
     if (evicted != 0) note_evicted(evicted);
 }
 

@@ -198,7 +198,7 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
 
 /// The bucket of a route gets its hash: it is renamed, or turns out to be one that exists.
 inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
-    const BucketKey key = registry_.key_of(hash, unknown.lanes.front());
+    const BucketKey key = registry_.key_of(hash, unknown.key.major, unknown.key.name);
     Bucket* known = registry_.find_bucket(key);
     if (known == nullptr) {
         registry_.rename(unknown, key);
