@@ -93,21 +93,44 @@ struct Bench {
 // --- Buckets
 // --------------------------------------------------------------------------------------
 
+/// Of a million buckets that sleep. Each is met once: a tenth of these cycles warm up, and there
+/// are seven runs.
+double waking_cycle(Bench& bot) {
+    const sluice::Response answer = open_answer();
+    bench::Wander channels(million);
+    const double time = bench::nanoseconds_per_operation(140'000, [&](std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i)
+            bot.cycle(bench::create_message(channels.next()), answer);
+    });
+    require(bot.limiter.stats().lanes > 140'000 * 7);
+    return time;
+}
+
+/// What buckets take whose windows have just been opened, and when all but one have slept in.
 void measure_buckets(bench::Report& report) {
     for (const bool reserved : {true, false}) {
         sluice::Options options = bench::open_options(million);
         if (!reserved) options.expected_buckets = 0;
+        options.idle_time = 24h;
         const std::size_t before = bench::heap_bytes();
         Bench bot(options);
+        const auto bytes = [&] { return per(bench::heap_bytes() - before, million); };
+        const std::string how = reserved ? ", 1M, reserved" : ", 1M, grown";
         bot.fill(million, open_answer());
-        report.row(std::string("idle bucket, everything included, 1M, ") +
-                       (reserved ? "reserved" : "grown"),
-                   per(bench::heap_bytes() - before, million), "bytes",
+        report.row("bucket just used, everything included" + how, bytes(), "bytes");
+        bot.clock.leap(2h); // the windows are over
+        while (bot.limiter.stats().lanes > 1)
+            bot.fill(1, open_answer());
+        require(bot.limiter.stats().buckets == million);
+        report.row("idle bucket, everything included" + how, bytes(), "bytes",
                    reserved ? bench::at_most(256) : bench::Target());
+        report.row("  cycle that wakes it", waking_cycle(bot), "ns");
     }
-    report.row("  of it: core::Bucket", sizeof(sluice::core::Bucket), "bytes");
-    report.row("  of it: core::Lane", sizeof(sluice::core::Lane), "bytes");
+    report.row("  of a used one: core::Bucket", sizeof(sluice::core::Bucket), "bytes");
+    report.row("  of a used one: core::Lane", sizeof(sluice::core::Lane), "bytes");
     report.row("  of Bucket: core::Window", sizeof(sluice::core::Window), "bytes");
+    report.row("  of an idle one: core::DormantBucket", sizeof(sluice::core::DormantBucket),
+               "bytes");
 }
 
 // --- Waiters
