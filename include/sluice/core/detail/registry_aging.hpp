@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// Registry, second half: what becomes of buckets that nobody uses, step by step with each call:
+// in use, idle, dormant, gone. Included by core/registry.hpp only.
+#ifndef SLUICE_CORE_DETAIL_REGISTRY_AGING_HPP
+#define SLUICE_CORE_DETAIL_REGISTRY_AGING_HPP
+
+#include <sluice/core/registry.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+
+namespace sluice::core {
+
+inline void Registry::file(Bucket& bucket, Time now) noexcept {
+    bucket.use_hook.unlink();
+    bucket.filed = now;
+    filed_.push_back(bucket);
+}
+
+inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
+    if (!bucket.idle || bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
+    if (bucket.window.deadline().value_or(Time::min()) > now) return false;
+    for (const Lane& lane : bucket.lanes) {
+        if (lane.in_use() || lane.blocked_until > now) return false;
+    }
+    return true;
+}
+
+inline void Registry::drop_lanes(Bucket& bucket) noexcept {
+    while (!bucket.lanes.empty()) {
+        Lane& lane = bucket.lanes.front();
+        bucket.lanes.pop_front();
+        lanes_.erase(&lane);
+        delete &lane;
+    }
+}
+
+inline void Registry::evict(Bucket& bucket) noexcept {
+    set_busy(bucket);
+    buckets_.erase(&bucket);
+    drop_lanes(bucket);
+    delete &bucket;
+}
+
+inline void Registry::evict(DormantBucket& dormant) noexcept {
+    --idle_count_;
+    buckets_.erase(&dormant);
+    delete &dormant;
+}
+
+/// Whether an evictable bucket holds no more than its window leaves behind, and each of its lanes
+/// no more than its route brings along.
+inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
+    if (!bucket.plain()) return false;
+    const bool shows_exempt = bucket.key.major.kind == MajorKind::interaction;
+    for (const Lane& lane : bucket.lanes) {
+        if (lane.strikes != 0 || (lane.traits.exempt && !shows_exempt)) return false;
+        if (home_of(bucket.key.major, lane.traits.family) != bucket.key) return false;
+    }
+    return true;
+}
+
+/// False: there is no memory for it.
+inline bool Registry::put_to_sleep(Bucket& bucket) noexcept {
+    auto* dormant = new (std::nothrow) DormantBucket;
+    if (dormant == nullptr) return false;
+    dormant->key = bucket.key;
+    dormant->dormant = true;
+    dormant->last_used = bucket.last_used;
+    dormant->window = bucket.window.remains();
+    replace(bucket, *dormant);
+    dormant_.push_back(*dormant);
+    drop_lanes(bucket);
+    delete &bucket;
+    return true;
+}
+
+inline Bucket& Registry::wake(DormantBucket& dormant) {
+    auto made = std::make_unique<Bucket>();
+    made->key = dormant.key;
+    made->last_used = made->filed = dormant.last_used;
+    made->window = Window(dormant.window, dormant.last_used);
+    made->idle = true;
+    if (!made->key.hash_known) {
+        if (Family* route = entry(made->key.name)) route->unknown.push_back(*made);
+    }
+    replace(dormant, *made);
+    filed_.push_back(*made);
+    delete &dormant;
+    return *made.release();
+}
+
+/// In the table. Their keys are equal, and the table never moves for it.
+inline void Registry::replace(BucketEntry& entry, BucketEntry& by) noexcept {
+    const_cast<BucketEntry*&>(*buckets_.find(&entry)) = &by;
+}
+
+/// Evicts the oldest dormant bucket if its time is over, or if there are too many.
+inline bool Registry::evict_dormant(Time now, const IdleLimits& limits) noexcept {
+    if (dormant_.empty()) return false;
+    auto& oldest = static_cast<DormantBucket&>(dormant_.front());
+    const bool too_many = idle_count_ > limits.most_idle;
+    if (!too_many && oldest.last_used > now - limits.evict_after) return false;
+    evict(oldest);
+    return true;
+}
+
+[[gnu::noinline]] inline std::size_t Registry::sweep_some(Time now, const IdleLimits& limits,
+                                                          std::size_t steps) {
+    std::size_t evicted = 0;
+    for (; steps > 0; --steps) {
+        if (evict_dormant(now, limits)) {
+            ++evicted;
+            continue;
+        }
+        const bool too_many = idle_count_ > limits.most_idle;
+        if (filed_.empty()) break;
+        auto& oldest = static_cast<Bucket&>(filed_.front());
+        if (oldest.filed > now - limits.dormant_after && !too_many) break;
+        if (oldest.last_used > oldest.filed) {
+            file(oldest, oldest.last_used); // used since: its turn comes again
+        } else if (!evictable(oldest, now)) {
+            file(oldest, now); // in use, or its window is still open
+        } else if (too_many || oldest.last_used <= now - limits.evict_after) {
+            evict(oldest);
+            ++evicted;
+        } else if (!may_sleep(oldest) || !put_to_sleep(oldest)) {
+            file(oldest, now); // until it may be evicted
+        }
+    }
+    due_ = next_sweep(now, limits);
+    return evicted;
+}
+
+/// Those filed later are due later.
+inline Time Registry::next_sweep(Time now, const IdleLimits& limits) const noexcept {
+    const auto in = [now](Duration after, Time since) {
+        return since <= now - after ? Duration(0) : after - (now - since);
+    };
+    Duration wait = limits.dormant_after;
+    if (!filed_.empty()) {
+        const auto& oldest = static_cast<const Bucket&>(filed_.front());
+        wait = std::min(wait, in(limits.dormant_after, oldest.filed));
+    }
+    if (!dormant_.empty())
+        wait = std::min(wait, in(limits.evict_after, dormant_.front().last_used));
+    return now + wait;
+}
+
+inline std::size_t Registry::collect(Time now, Time before) {
+    std::size_t evicted = 0;
+    for (auto at = dormant_.begin(); at != dormant_.end();) {
+        auto& dormant = static_cast<DormantBucket&>(*at++);
+        if (dormant.last_used > before) continue;
+        evict(dormant);
+        ++evicted;
+    }
+    for (auto at = filed_.begin(); at != filed_.end();) {
+        auto& bucket = static_cast<Bucket&>(*at++);
+        if (bucket.last_used > before || !evictable(bucket, now)) continue;
+        evict(bucket);
+        ++evicted;
+    }
+    return evicted;
+}
+
+} // namespace sluice::core
+
+#endif
