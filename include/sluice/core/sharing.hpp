@@ -37,8 +37,15 @@ public:
     [[nodiscard]] bool contradicts(const SharingSample& now) const noexcept;
 
     void add(const SharingSample& sample) noexcept {
-        recent_[next_ % recent_.size()] = sample;
-        ++next_;
+        if (size_ < recent_.size()) {
+            ++size_;
+        } else if (sample.sent < recent_.back().sent) {
+            return;
+        }
+        std::size_t at = size_ - 1;
+        for (; at > 0 && recent_[at - 1].sent < sample.sent; --at)
+            recent_[at] = recent_[at - 1];
+        recent_[at] = sample;
     }
 
 private:
@@ -46,32 +53,30 @@ private:
     /// contradiction for a while costs less than inventing one.
     static constexpr Duration clock_doubt = std::chrono::milliseconds(100);
 
-    std::array<SharingSample, 16> recent_{}; // a ring
-    std::size_t next_ = 0;
+    // The latest first, so that each set of so many spans as little time as it can.
+    std::array<SharingSample, 16> recent_{};
+    std::size_t size_ = 0;
 };
 
 inline bool Sharing::contradicts(const SharingSample& now) const noexcept {
     // Nothing used: this server counts after it reports, and all others show one too few, which
     // they cannot without such an answer at the start of their window.
     if (now.used <= 0) return false;
-    auto others = recent_;
-    const auto known = others.begin() + static_cast<std::ptrdiff_t>(std::min(next_, others.size()));
-    // The latest first, so that each set of so many spans as little time as it can.
-    std::sort(others.begin(), known, [](const auto& a, const auto& b) { return a.sent > b.sent; });
     SharingSample extremes = now; // of sent, received and reset_after; used: the last one's at most
     Time latest_sent = now.sent;
     std::int64_t size = 1;
-    for (auto other = others.begin(); other != known; ++other) {
-        const Time sent = std::min(other->sent, extremes.sent);
-        const Time received = std::max(other->received, extremes.received);
+    for (std::size_t i = 0; i < size_; ++i) {
+        const SharingSample& other = recent_[i];
+        const Time sent = std::min(other.sent, extremes.sent);
+        const Time received = std::max(other.received, extremes.received);
         const Duration held =
-            std::min(other->reset_after - other->unit, extremes.reset_after - extremes.unit);
-        if (other->used <= 0 || received - sent >= held - clock_doubt) continue;
-        latest_sent = std::max(latest_sent, other->sent);
+            std::min(other.reset_after - other.unit, extremes.reset_after - extremes.unit);
+        if (other.used <= 0 || received - sent >= held - clock_doubt) continue;
+        latest_sent = std::max(latest_sent, other.sent);
         // Received before the latest was sent: it was not decided last.
-        const bool may_be_last = other->received > latest_sent;
+        const bool may_be_last = other.received > latest_sent;
         extremes = {sent, received, held, Duration(0),
-                    may_be_last ? std::max(other->used, extremes.used) : extremes.used};
+                    may_be_last ? std::max(other.used, extremes.used) : extremes.used};
         if (extremes.used < ++size) return true;
     }
     return false;
