@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_BUCKET_HPP
 #define SLUICE_CORE_BUCKET_HPP
 
+#include <sluice/core/fifo.hpp>
 #include <sluice/core/indexed_heap.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
@@ -16,12 +17,10 @@
 
 #include <boost/intrusive/list.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 namespace sluice::core {
 
@@ -92,21 +91,20 @@ struct Bucket : BucketEntry {
         return rare_ ? flying + count_lost(now) : flying;
     }
 
+    /// Never earlier than the last one lost.
     void lose(Time now, std::size_t count = 1) {
-        if (count == 0) return;
-        std::vector<Time>& lost = rare().lost;
-        lost.insert(lost.end(), count, now);
+        for (; count > 0; --count)
+            rare().lost.push_back(now);
     }
 
     /// An answer to a request sent after a loss: the server has long decided about the lost one.
     void settle_lost(Time sent) noexcept {
-        if (rare_) drop_lost_if([&](Time at) { return at < sent; });
+        if (rare_) drop_lost_before(sent);
     }
 
     /// When the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
-        if (!has_lost()) return never;
-        return *std::min_element(rare_->lost.begin(), rare_->lost.end()) + window.period();
+        return has_lost() ? rare_->lost.front() + window.period() : never;
     }
 
     /// Takes over everything that counts in `other`, which turns out to be the same counter.
@@ -114,8 +112,14 @@ struct Bucket : BucketEntry {
         in_flight += other.in_flight;
         other.in_flight = 0;
         if (!other.has_lost()) return;
-        for (const Time at : std::exchange(other.rare_->lost, {}))
-            lose(at);
+        Fifo<Time> mine = std::exchange(rare().lost, {});
+        Fifo<Time> theirs = std::exchange(other.rare_->lost, {});
+        while (!mine.empty() || !theirs.empty()) {
+            const bool ours = theirs.empty() || (!mine.empty() && mine.front() < theirs.front());
+            Fifo<Time>& first = ours ? mine : theirs;
+            lose(first.front());
+            first.pop_front();
+        }
     }
 
     [[nodiscard]] bool has_one_lane() const noexcept {
@@ -142,7 +146,7 @@ private:
     /// Absent while there is nothing to keep, which is the rule.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
-        std::vector<Time> lost; ///< when
+        Fifo<Time> lost; ///< when, ascending
     };
 
     Rare& rare() {
@@ -152,14 +156,14 @@ private:
     void drop_empty_rare() noexcept {
         if (rare_->lost.empty() && !rare_->sharing) rare_.reset();
     }
-    template <class Predicate>
-    void drop_lost_if(Predicate gone) noexcept {
-        std::erase_if(rare_->lost, gone);
+    void drop_lost_before(Time time) noexcept {
+        while (!rare_->lost.empty() && rare_->lost.front() < time)
+            rare_->lost.pop_front();
         drop_empty_rare();
     }
     [[nodiscard]] std::int64_t count_lost(Time now) noexcept {
-        drop_lost_if([&](Time at) { return at + window.period() <= now; });
-        return rare_ ? std::ssize(rare_->lost) : 0;
+        drop_lost_before(now - window.period() + Duration(1));
+        return rare_ ? static_cast<std::int64_t>(rare_->lost.size()) : 0;
     }
 
     std::unique_ptr<Rare> rare_;
