@@ -161,8 +161,8 @@ private:
     }
 
     static constexpr auto segments = split_template<Text>();
-    static constexpr auto braces =
-        static_cast<std::size_t>(std::ranges::count(segments, true, &Segment::argument));
+    static constexpr auto braces = static_cast<std::size_t>(std::count_if(
+        segments.begin(), segments.end(), [](const Segment& segment) { return segment.argument; }));
     static constexpr std::string_view method = Text.view().substr(0, index_of(Text.view(), ' '));
     static constexpr MajorKind major = major_kind_of_template(segments);
     static constexpr std::uint64_t id = identity_of(method, segments);

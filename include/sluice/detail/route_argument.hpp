@@ -109,8 +109,10 @@ template <class T>
 }
 
 [[nodiscard]] constexpr bool all_valid(Arguments arguments) noexcept {
-    return std::ranges::none_of(arguments,
-                                [](const Argument& a) { return a.form == ArgumentForm::invalid; });
+    for (const Argument& argument : arguments) {
+        if (argument.form == ArgumentForm::invalid) return false;
+    }
+    return true;
 }
 
 /// Calls `use` with the argument as text. A number is written to a buffer that ends with the call.

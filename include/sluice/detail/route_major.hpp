@@ -43,10 +43,10 @@ namespace sluice::detail {
 [[nodiscard]] constexpr core::MajorKind major_kind_of_template(Segments segments) noexcept {
     const core::MajorKind kind = major_kind(segments);
     if (kind != core::MajorKind::webhook_token) return kind;
-    const bool named = std::ranges::any_of(segments.subspan(1, 2), [](const Segment& segment) {
+    const auto named = [](const Segment& segment) {
         return segment.text.find("interaction") != std::string_view::npos;
-    });
-    return named ? core::MajorKind::interaction : kind;
+    };
+    return named(segments[1]) || named(segments[2]) ? core::MajorKind::interaction : kind;
 }
 
 /// An id in 128 bits.

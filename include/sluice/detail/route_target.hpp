@@ -30,7 +30,7 @@ namespace sluice::detail {
 
 [[nodiscard]] constexpr bool reads_as_literal(std::string_view text) noexcept {
     if (!is_lower(text.front()) && text.front() != '@') return false;
-    return std::ranges::all_of(text.substr(1), [](char c) {
+    return std::all_of(text.begin() + 1, text.end(), [](char c) {
         return is_lower(c) || is_digit(c) || c == '-' || c == '_' || c == '.';
     });
 }
@@ -98,7 +98,8 @@ path_of_target(std::string_view target) noexcept {
 
 /// "v10"
 [[nodiscard]] constexpr bool is_version(std::string_view text) noexcept {
-    return text.size() > 1 && text.front() == 'v' && std::ranges::all_of(text.substr(1), is_digit);
+    return text.size() > 1 && text.front() == 'v' &&
+           std::all_of(text.begin() + 1, text.end(), is_digit);
 }
 
 /// A request target, decoded and cut into segments. Holds its bytes, hence not copied.
@@ -116,7 +117,7 @@ public:
     /// False when `target` is no path to a route. To be called once.
     [[nodiscard]] constexpr bool read(std::string_view target) noexcept {
         if (target.size() > greatest_length) return false;
-        if (std::ranges::any_of(target, is_forbidden)) return false;
+        if (std::any_of(target.begin(), target.end(), is_forbidden)) return false;
         auto path = path_of_target(target);
         if (!path) return false;
         path->remove_prefix(1);

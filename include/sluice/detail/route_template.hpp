@@ -105,10 +105,11 @@ enum class TemplateFault {
 /// has static storage.
 template <FixedString Text>
 [[nodiscard]] consteval auto split_template() {
-    constexpr auto depth =
-        static_cast<std::size_t>(std::ranges::count(Text.view(), '/')); // one slash per segment
+    constexpr std::string_view text = Text.view();
+    constexpr auto depth = // one slash per segment
+        static_cast<std::size_t>(std::count(text.begin(), text.end(), '/'));
     std::array<Segment, depth> segments{};
-    std::string_view path = Text.view();
+    std::string_view path = text;
     static_cast<void>(take_until(path, '/'));
     for (Segment& segment : segments) {
         segment.text = take_until(path, '/');
