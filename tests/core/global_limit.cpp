@@ -25,6 +25,10 @@ GlobalLimit with_limit(std::int64_t limit, Duration period = 1s, Duration longes
     return global;
 }
 
+bool has_room(GlobalLimit& global, Time now, Duration credit = none) {
+    return global.has_room(now, [credit] { return credit; });
+}
+
 struct Delays {
     Duration least;
     Duration most;
@@ -46,13 +50,14 @@ std::vector<Time> arrivals_of(GlobalLimit& global, Delays delays, std::mt19937_6
     std::vector<Time> arrivals;
     std::vector<Answer> answers; // a heap, next first
     const Time end = start + 10 * global.period();
+    const Duration credit = 2 * delays.least;
     for (Time now = start; now < end;) {
         while (!answers.empty() && answers.front().at <= now) {
             std::pop_heap(answers.begin(), answers.end());
-            global.give_back(answers.back().slot, now, 2 * delays.least);
+            global.give_back(answers.back().slot, now);
             answers.pop_back();
         }
-        while (global.has_room(now)) {
+        while (has_room(global, now, credit)) {
             const GlobalLimit::Slot slot = global.take(now);
             const Time arrival = now + delays.draw(random);
             arrivals.push_back(arrival);
@@ -60,7 +65,7 @@ std::vector<Time> arrivals_of(GlobalLimit& global, Delays delays, std::mt19937_6
             std::push_heap(answers.begin(), answers.end());
         }
         const Time answered = answers.empty() ? never : answers.front().at;
-        const Time next = std::min(global.next_change(now), answered);
+        const Time next = std::min(global.next_change(now, credit), answered);
         REQUIRE(next > now);
         now = next;
     }
@@ -104,25 +109,48 @@ TEST_CASE("with steady delays nearly all of the limit is used", "[R15]") {
 TEST_CASE("a slot comes back one period after its answer, less the credit") {
     GlobalLimit global = with_limit(1);
     const GlobalLimit::Slot slot = global.take(start);
-    CHECK_FALSE(global.has_room(start + 1h)); // no answer yet
-    CHECK(global.next_change(start) == never);
-    global.give_back(slot, start + 60ms, 20ms);
-    CHECK(global.next_change(start + 60ms) == start + 1040ms);
-    CHECK_FALSE(global.has_room(start + 1040ms - 1ns));
-    CHECK(global.has_room(start + 1040ms));
+    CHECK_FALSE(has_room(global, start + 1h)); // no answer yet
+    CHECK(global.next_change(start, 20ms) == never);
+    global.give_back(slot, start + 60ms);
+    CHECK(global.next_change(start + 60ms, 20ms) == start + 1040ms);
+    CHECK_FALSE(has_room(global, start + 1040ms - 1ns, 20ms));
+    CHECK(has_room(global, start + 1040ms, 20ms));
+}
+
+TEST_CASE("the slot of a lost request comes back one period after the loss, without credit") {
+    GlobalLimit global = with_limit(1);
+    global.lose(global.take(start), start + 60ms, 20ms);
+    CHECK_FALSE(has_room(global, start + 1060ms - 1ns, 20ms));
+    CHECK(has_room(global, start + 1060ms, 20ms));
+}
+
+TEST_CASE("slots on their way back cost no memory without end while others are free") {
+    GlobalLimit global = with_limit(1'000'000'000, 10ms);
+    for (int i = 0; i < 100'000; ++i)
+        global.give_back(global.take(start + i * 1ms), start + i * 1ms);
+    CHECK(global.held() < 100); // ten have not come back yet
+}
+
+TEST_CASE("room that needs no credit does not ask for it") {
+    GlobalLimit global = with_limit(1);
+    const auto not_asked = []() -> Duration { throw 0; };
+    CHECK(global.has_room(start, not_asked));
+    (void)global.take(start);
+    CHECK_THROWS(global.has_room(start, not_asked));
 }
 
 TEST_CASE("a credit beyond the period gives the slot back at once and no sooner") {
     GlobalLimit global = with_limit(1, 100ms);
-    global.give_back(global.take(start), start + 60ms, 200ms);
-    CHECK(global.has_room(start + 60ms));
+    global.give_back(global.take(start), start + 60ms);
+    CHECK_FALSE(has_room(global, start + 60ms));
+    CHECK(has_room(global, start + 60ms, 200ms));
 }
 
 TEST_CASE("a request that was never sent gives its slot back at once") {
     for (const Duration longest_hold : {none, Duration(5s)}) {
         GlobalLimit global = with_limit(1, 1s, longest_hold);
         global.cancel(global.take(start));
-        CHECK(global.has_room(start));
+        CHECK(has_room(global, start));
         CHECK(global.held() == 0);
     }
 }
@@ -133,19 +161,19 @@ TEST_CASE("a lowered limit lets nothing out until enough has come back", "[R15]"
     for (int i = 0; i < 10; ++i)
         slots.push_back(global.take(start));
     global.configure(3, 1s, none);
-    CHECK_FALSE(global.has_room(start));
+    CHECK_FALSE(has_room(global, start));
     for (int i = 0; i < 10; ++i)
-        global.give_back(slots[static_cast<std::size_t>(i)], start + i * 1ms, none);
-    CHECK_FALSE(global.has_room(start + 1s + 6ms)); // seven are back, three are held
-    CHECK(global.has_room(start + 1s + 7ms));
+        global.give_back(slots[static_cast<std::size_t>(i)], start + i * 1ms);
+    CHECK_FALSE(has_room(global, start + 1s + 6ms)); // seven are back, three are held
+    CHECK(has_room(global, start + 1s + 7ms));
 }
 
 TEST_CASE("a raised limit has room at once", "[R15]") {
     GlobalLimit global = with_limit(1);
     (void)global.take(start);
-    CHECK_FALSE(global.has_room(start));
+    CHECK_FALSE(has_room(global, start));
     global.configure(2, 1s, none);
-    CHECK(global.has_room(start));
+    CHECK(has_room(global, start));
 }
 
 TEST_CASE("a limit of 0 limits nothing, and one without a period neither") {
@@ -153,19 +181,19 @@ TEST_CASE("a limit of 0 limits nothing, and one without a period neither") {
         GlobalLimit global = with_limit(limit, period);
         for (int i = 0; i < 1000; ++i)
             (void)global.take(start);
-        CHECK(global.has_room(start));
+        CHECK(has_room(global, start));
     }
 }
 
 TEST_CASE("a bound on holding frees the slot of an answer that is slow, once") {
     GlobalLimit global = with_limit(1, 1s, 3s);
     const GlobalLimit::Slot slow = global.take(start);
-    CHECK(global.next_change(start) == start + 3s);
-    CHECK_FALSE(global.has_room(start + 3s - 1ns));
-    CHECK(global.has_room(start + 3s));
+    CHECK(global.next_change(start, none) == start + 3s);
+    CHECK_FALSE(has_room(global, start + 3s - 1ns));
+    CHECK(has_room(global, start + 3s));
     (void)global.take(start + 3s);
-    global.give_back(slow, start + 4s, none); // too late to give anything back
-    CHECK_FALSE(global.has_room(start + 5s + 500ms));
+    global.give_back(slow, start + 4s); // too late to give anything back
+    CHECK_FALSE(has_room(global, start + 5s + 500ms));
     CHECK(global.held() == 1);
 }
 
@@ -177,20 +205,23 @@ TEST_CASE("held slots come to zero, whatever became of their requests") {
         Time now = start;
         for (int step = 0; step < 20'000; ++step) {
             now += Duration(random() % 100'000'000);
-            if (open.size() < 40 && global.has_room(now)) open.push_back(global.take(now));
+            if (open.size() < 40 && has_room(global, now)) open.push_back(global.take(now));
             if (open.empty() || random() % 3 == 0) continue;
             std::swap(open[random() % open.size()], open.back());
             if (random() % 4 == 0) {
                 global.cancel(open.back());
             } else {
-                global.give_back(open.back(), now, 10ms);
+                global.give_back(open.back(), now);
             }
             open.pop_back();
         }
         for (const GlobalLimit::Slot slot : open)
-            global.give_back(slot, now, none);
-        CHECK(global.has_room(now + 10s));
-        CHECK(global.held() == 0);
+            global.give_back(slot, now);
+        for (int i = 0; i < 20; ++i) {
+            REQUIRE(has_room(global, now + 10s));
+            (void)global.take(now + 10s);
+        }
+        CHECK_FALSE(has_room(global, now + 10s));
     }
 }
 
@@ -198,22 +229,22 @@ TEST_CASE("a block holds back whoever would have room", "[R14]") {
     GlobalLimit global = with_limit(5);
     global.block_until(start + 2s);
     global.block_until(start + 1s); // a shorter one does not end it
-    CHECK_FALSE(global.has_room(start + 2s - 1ns));
-    CHECK(global.next_change(start) == start + 2s);
-    CHECK(global.has_room(start + 2s));
+    CHECK_FALSE(has_room(global, start + 2s - 1ns));
+    CHECK(global.next_change(start, none) == start + 2s);
+    CHECK(has_room(global, start + 2s));
 }
 
 TEST_CASE("the wait behind other requests for the global limit is foreseen") {
     GlobalLimit global = with_limit(2);
-    CHECK(global.predict(start, 0) == start);
-    CHECK(global.predict(start, 1) == start);
-    global.give_back(global.take(start), start + 60ms, none);
-    global.give_back(global.take(start), start + 80ms, none);
+    CHECK(global.predict(start, 0, none) == start);
+    CHECK(global.predict(start, 1, none) == start);
+    global.give_back(global.take(start), start + 60ms);
+    global.give_back(global.take(start), start + 80ms);
     const Time now = start + 100ms;
-    CHECK(global.predict(now, 0) == start + 1060ms);
-    CHECK(global.predict(now, 1) == start + 1080ms);
-    CHECK(global.predict(now, 2) == now + 1s); // a period more, at the soonest
-    CHECK(global.predict(now, 4) == now + 2s);
+    CHECK(global.predict(now, 0, none) == start + 1060ms);
+    CHECK(global.predict(now, 1, none) == start + 1080ms);
+    CHECK(global.predict(now, 2, none) == now + 1s); // a period more, at the soonest
+    CHECK(global.predict(now, 4, none) == now + 2s);
     global.block_until(start + 5s);
-    CHECK(global.predict(now, 0) == start + 5s);
+    CHECK(global.predict(now, 0, none) == start + 5s);
 }

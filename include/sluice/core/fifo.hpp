@@ -17,6 +17,8 @@ template <class Item>
 class Fifo {
 public:
     [[nodiscard]] bool empty() const noexcept { return first_ == items_.size(); }
+    /// Whether the next push_back() takes time or memory.
+    [[nodiscard]] bool full() const noexcept { return items_.size() == items_.capacity(); }
     [[nodiscard]] std::size_t size() const noexcept { return items_.size() - first_; }
     [[nodiscard]] const Item& front() const noexcept { return items_[first_]; }
     [[nodiscard]] const Item& back() const noexcept { return items_.back(); }
@@ -27,7 +29,7 @@ public:
 
     void push_back(Item item) {
         // Only when at least half is used up: what is moved has then paid for itself.
-        if (items_.size() == items_.capacity() && 2 * first_ >= items_.size()) {
+        if (full() && 2 * first_ >= items_.size()) {
             items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(first_));
             first_ = 0;
         }

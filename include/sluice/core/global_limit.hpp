@@ -6,6 +6,8 @@
 // credit. If more than `limit` requests had arrived at the server within one period, all their
 // slots would have been held at one moment: impossible. So the limit cannot be exceeded whatever
 // the jitter and whatever algorithm the server uses, as long as credit <= forward + backward delay.
+// The credit is taken off when somebody asks for room, as in window.hpp; slots that are back are
+// counted only when the others are all held.
 // No header shows this limit (discord-api-docs#5144, 2022-07), so there is nothing to correct it
 // by.
 #ifndef SLUICE_CORE_GLOBAL_LIMIT_HPP
@@ -42,16 +44,25 @@ public:
     [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
     void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
 
-    [[nodiscard]] bool has_room(Time now) noexcept {
+    /// The same as has_room() where no slot has to come back first. False may mean anything.
+    [[nodiscard]] bool surely_has_room(Time now) const noexcept {
+        return now >= blocked_until_ && (held_ < limit_ || limit_ == 0);
+    }
+    /// `credit()` is called only when the answer hangs on it.
+    template <class Credit>
+    [[nodiscard]] bool has_room(Time now, Credit credit) {
+        if (surely_has_room(now)) return true;
         if (now < blocked_until_) return false;
-        expire(now);
-        return limit_ == 0 || held_ < limit_;
+        expire(now, credit());
+        return held_ < limit_;
     }
 
     Slot take(Time now);
 
-    /// The answer came, or was lost, at `now`.
-    void give_back(Slot slot, Time now, Duration credit);
+    /// The answer came at `now`.
+    void give_back(Slot slot, Time now);
+    /// The request was lost, and nobody knows whether it has arrived yet: no credit is due.
+    void lose(Slot slot, Time now, Duration credit) { give_back(slot, now + credit); }
 
     /// The request was never sent.
     void cancel(Slot slot) noexcept {
@@ -59,10 +70,10 @@ public:
     }
 
     /// The next moment after `now` at which room may appear by itself, or `never`.
-    [[nodiscard]] Time next_change(Time now) const noexcept;
+    [[nodiscard]] Time next_change(Time now, Duration credit) const noexcept;
 
     /// When the request behind `ahead` waiting ones gets a slot, if answers come at once.
-    [[nodiscard]] Time predict(Time now, std::int64_t ahead) noexcept;
+    [[nodiscard]] Time predict(Time now, std::int64_t ahead, Duration credit) noexcept;
 
 private:
     struct Hold {
@@ -73,7 +84,11 @@ private:
     [[nodiscard]] Time end_of(const Hold& hold) const noexcept {
         return longest_hold_ == Duration(0) ? never : hold.taken + longest_hold_;
     }
-    void expire(Time now) noexcept;
+    /// When the slot of a request comes back that was answered then.
+    [[nodiscard]] Time release_of(Time answered, Duration credit) const noexcept {
+        return answered + period_ - std::min(credit, period_);
+    }
+    void expire(Time now, Duration credit) noexcept;
     bool settle(Slot slot) noexcept;
     /// Odd, so that none is 0.
     [[nodiscard]] Slot name_of(std::size_t hold) const noexcept {
@@ -88,8 +103,9 @@ private:
     Duration period_ = std::chrono::seconds(1);
     Duration longest_hold_{0};
     Time blocked_until_ = Time::min();
-    std::int64_t held_ = 0;
-    Fifo<Time> releases_;          // of answered requests, ascending
+    std::int64_t held_ = 0; // at most: some may be back already
+    // Whose slots are not back yet. In order but for lost requests, which may hold up a few.
+    Fifo<Time> answered_;
     Fifo<Hold> holds_;             // of all requests not yet expired; kept only for longest_hold_
     std::uint64_t first_hold_ = 0; // how many were before holds_.front()
 };
@@ -97,6 +113,7 @@ private:
 inline GlobalLimit::Slot GlobalLimit::take(Time now) {
     ++held_;
     if (longest_hold_ == Duration(0)) return 0;
+    if (holds_.full()) expire(now, Duration(0));
     holds_.push_back({now, false});
     return name_of(holds_.size() - 1);
 }
@@ -109,17 +126,16 @@ inline bool GlobalLimit::settle(Slot slot) noexcept {
     return true;
 }
 
-inline void GlobalLimit::give_back(Slot slot, Time now, Duration credit) {
+inline void GlobalLimit::give_back(Slot slot, Time now) {
     if (!settle(slot)) return;
-    const Time at = now + period_ - std::min(credit, period_);
-    // Ascending by construction: a slot released later than it must be is merely late.
-    const Time last = releases_.empty() ? at : std::max(at, releases_.back());
-    releases_.push_back(last);
+    if (answered_.full()) [[unlikely]]
+        expire(now, Duration(0));
+    answered_.push_back(now);
 }
 
-inline void GlobalLimit::expire(Time now) noexcept {
-    while (!releases_.empty() && releases_.front() <= now) {
-        releases_.pop_front();
+[[gnu::noinline]] inline void GlobalLimit::expire(Time now, Duration credit) noexcept {
+    while (!answered_.empty() && release_of(answered_.front(), credit) <= now) {
+        answered_.pop_front();
         --held_;
     }
     while (!holds_.empty() && (holds_.front().settled || end_of(holds_.front()) <= now)) {
@@ -130,22 +146,22 @@ inline void GlobalLimit::expire(Time now) noexcept {
     assert(held_ >= 0);
 }
 
-inline Time GlobalLimit::next_change(Time now) const noexcept {
+inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {
     if (now < blocked_until_) return blocked_until_;
-    Time next = releases_.empty() ? never : releases_.front();
+    Time next = answered_.empty() ? never : release_of(answered_.front(), credit);
     if (!holds_.empty()) next = std::min(next, end_of(holds_.front()));
     return next > now ? next : never;
 }
 
-inline Time GlobalLimit::predict(Time now, std::int64_t ahead) noexcept {
+inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) noexcept {
     const Time start = std::max(now, blocked_until_);
-    expire(now);
+    expire(now, credit);
     if (limit_ == 0 || held_ + ahead < limit_) return start;
     // The slots in use come back in order; whoever is behind all of them waits whole periods more.
     const std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
-    const auto known = static_cast<std::int64_t>(releases_.size());
-    if (behind < known) return std::max(start, releases_[static_cast<std::size_t>(behind)]);
-    return start + ((behind - known) / limit_ + 1) * period_;
+    const auto known = static_cast<std::int64_t>(answered_.size());
+    if (behind >= known) return start + ((behind - known) / limit_ + 1) * period_;
+    return std::max(start, release_of(answered_[static_cast<std::size_t>(behind)], credit));
 }
 
 } // namespace sluice::core

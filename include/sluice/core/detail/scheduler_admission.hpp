@@ -84,7 +84,8 @@ inline std::uint64_t Scheduler::turn_of(const Lane& lane) noexcept {
 
 /// What is left to ask once a bucket has room: the token's limit and the address.
 inline bool Scheduler::may_pass(const Lane& lane, Time now) {
-    return (lane.traits.exempt || global_.has_room(now)) && gate_->opens(now) <= now;
+    const auto credit_now = [&] { return credit(now); };
+    return (lane.traits.exempt || global_.has_room(now, credit_now)) && gate_->opens(now) <= now;
 }
 
 /// A bucket that has named no limit has no number that could be too small.
@@ -253,7 +254,7 @@ inline bool Scheduler::serve_first_ready(Time now) {
     global_wake_ = never;
     if (ready_.empty()) return;
     const Time opens = gate_->opens(now);
-    global_wake_ = opens > now ? opens : global_.next_change(now);
+    global_wake_ = opens > now ? opens : global_.next_change(now, credit(now));
 }
 
 [[gnu::noinline]] inline void Scheduler::advance(Time now) {
@@ -318,7 +319,7 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     if (lane.traits.exempt) return at;
     const std::int64_t others = static_cast<std::int64_t>(ready_.size());
     const std::int64_t before = ready_.contains(bucket) ? ahead + others - 1 : others;
-    return std::max(*at, global_.predict(now, before));
+    return std::max(*at, global_.predict(now, before, credit(now)));
 }
 
 inline BucketState Scheduler::describe(Bucket& bucket, Time now) {

@@ -53,7 +53,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, std::optional<
         learn_credit(now);
     }
     connections_.add(now);
-    if (place.holds_slot) global_.give_back(place.slot, now, credit(now));
+    if (place.holds_slot) global_.give_back(place.slot, now);
     const AnswerKind kind = classify(answer);
     answer.seen.sent = place.sent;
     answer.seen.received = now;
@@ -83,7 +83,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, std::optional<
 
 inline void Scheduler::lose(Place& place, Time now) {
     sync(now);
-    if (place.holds_slot) global_.give_back(place.slot, now, Duration(0));
+    if (place.holds_slot) global_.lose(place.slot, now, credit(now));
     uncount(place, now).lose(now);
     ++counters_.lost;
     unpin(place, now);
