@@ -97,8 +97,8 @@ private:
     template <detail::FixedString Text>
     friend class detail::RouteTemplate;
 
-    constexpr Route(std::uint64_t id, std::string_view text, std::string_view method,
-                    MajorKind kind, detail::Arguments arguments);
+    constexpr Route(std::uint64_t id, std::string_view text, std::uint8_t method, MajorKind kind,
+                    detail::Arguments arguments);
 
     std::uint64_t id_ = 0;
     Major major_{};
@@ -141,7 +141,7 @@ public:
         check_count<sizeof...(Ids)>();
         const std::array<Argument, sizeof...(Ids)> arguments{argument_of(ids)...};
         if (!all_valid(arguments)) return {};
-        return Route{id, text, method, major, arguments};
+        return Route{id, text, method_number, major, arguments};
     }
 
     /// The path to request, percent-encoded; empty when operator() would give an invalid route.
@@ -164,6 +164,7 @@ private:
     static constexpr auto braces = static_cast<std::size_t>(std::count_if(
         segments.begin(), segments.end(), [](const Segment& segment) { return segment.argument; }));
     static constexpr std::string_view method = Text.view().substr(0, index_of(Text.view(), ' '));
+    static constexpr std::uint8_t method_number = method_index(method);
     static constexpr MajorKind major = major_kind_of_template(segments);
     static constexpr std::uint64_t id = identity_of(method, segments);
     static constexpr auto normalised = [] {
@@ -191,13 +192,13 @@ inline constexpr std::uint64_t delete_message = identity_of("DELETE /channels/{}
 
 } // namespace detail
 
-constexpr Route::Route(std::uint64_t id, std::string_view text, std::string_view method,
-                       MajorKind kind, detail::Arguments arguments)
+constexpr Route::Route(std::uint64_t id, std::string_view text, std::uint8_t method, MajorKind kind,
+                       detail::Arguments arguments)
     : id_{id},
       major_{detail::major_of(kind, arguments)},
       text_{text},
       message_id_{id == detail::delete_message ? arguments[1].number : 0},
-      method_{detail::method_index(method)} {}
+      method_{method} {}
 
 constexpr Route Route::sublimit(std::string_view name) const noexcept {
     Route tagged = *this;
@@ -212,7 +213,8 @@ constexpr Route Route::sublimit(std::string_view name) const noexcept {
 inline std::optional<Route> Route::parse(std::string_view method,
                                          std::string_view target) noexcept {
     detail::Target read;
-    if (detail::method_index(method) == 0 || !read.read(target)) return std::nullopt;
+    const std::uint8_t number = detail::method_index(method);
+    if (number == 0 || !read.read(target)) return std::nullopt;
     const detail::Segments segments = read.segments();
     std::array<detail::Argument, detail::Target::greatest_depth> arguments{};
     std::size_t count = 0;
@@ -220,7 +222,7 @@ inline std::optional<Route> Route::parse(std::string_view method,
         if (segment.argument) arguments[count++] = detail::argument_of_text(segment.text);
     }
     const std::uint64_t id = detail::identity_of(method, segments);
-    return Route{id, detail::interned_text(id, method, segments), method,
+    return Route{id, detail::interned_text(id, method, segments), number,
                  detail::major_kind(segments), detail::Arguments{arguments}.first(count)};
 }
 
