@@ -87,7 +87,9 @@ int contradictions_of_one_counter(std::uint64_t seed, Algorithm algorithm) {
         answers.push_back(observed(counter, limit, at));
         answers.back().sent = start + at - dice.between(0ns, slowest);
         answers.back().received = start + at + dice.between(0ns, slowest);
-        if (skewed) *answers.back().reset_after += dice.between(-20ms, 20ms);
+        if (skewed) {
+            answers.back().reset_after = *answers.back().reset_after + dice.between(-20ms, 20ms);
+        }
     }
     std::sort(answers.begin(), answers.end(),
               [](const auto& a, const auto& b) { return a.received < b.received; });

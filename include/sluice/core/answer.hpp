@@ -8,11 +8,11 @@
 #ifndef SLUICE_CORE_ANSWER_HPP
 #define SLUICE_CORE_ANSWER_HPP
 
+#include <sluice/core/non_negative.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 namespace sluice::core {
@@ -34,7 +34,7 @@ struct Answer {
     bool from_discord = true;
     bool global = false;
     bool shared = false;
-    std::optional<Duration> retry_after;
+    NonNegative<Duration> retry_after;
     std::string_view hash;  ///< empty: none
     Observation seen;       ///< sent and received are filled in when it is applied
     bool old_token = false; ///< so is this: the bot's token has been replaced since

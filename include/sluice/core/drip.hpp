@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <limits>
 
 namespace sluice::core {
 
@@ -64,28 +63,30 @@ private:
                surely_same_window(from, to);
     }
     void narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept;
+    void look_for_growth(DripSample sample, Duration interval) noexcept;
     void keep(const DripSample& sample) noexcept;
 
-    /// As it is kept, two in every bucket: a round trip in microseconds, rounded up, which proves
-    /// less and never too much.
+    /// As it is kept, two in every bucket: a round trip in 1,024 ns, rounded up, which proves less
+    /// and never too much.
     class Kept {
     public:
         void set(const DripSample& sample) noexcept {
             sent_ = sample.sent;
             reset_after_ = sample.reset_after;
+            const auto trip = static_cast<std::uint64_t>((sample.received - sample.sent).count());
             round_trip_ = static_cast<std::uint32_t>(
-                std::clamp<std::int64_t>((sample.received - sample.sent) / unit + 1, 0,
-                                         std::numeric_limits<std::uint32_t>::max()));
+                lesser<std::uint64_t>((trip >> unit_bits) + 1, UINT32_MAX));
             remaining_ = sample.remaining;
         }
         [[nodiscard]] DripSample sample() const noexcept {
-            return {sent_, sent_ + round_trip_ * unit, reset_after_, remaining_};
+            const auto trip = static_cast<std::int64_t>(round_trip_) << unit_bits;
+            return {sent_, sent_ + Duration(trip), reset_after_, remaining_};
         }
         [[nodiscard]] Duration reset_after() const noexcept { return reset_after_; }
         [[nodiscard]] bool over(Time now) const noexcept { return sent_ + reset_after_ <= now; }
 
     private:
-        static constexpr Duration unit = std::chrono::microseconds(1);
+        static constexpr int unit_bits = 10;
         Time sent_{};
         Duration reset_after_{};
         std::uint32_t round_trip_ = 0;
@@ -105,29 +106,32 @@ inline void DripDetector::observe(const DripSample& sample, std::int64_t used,
     narrow(sample.reset_after, used, unit);
     // Growth below the least step proves nothing, whatever the interval is.
     if (sample.reset_after > shortest_.reset_after() + least_growth ||
-        longest_.reset_after() > sample.reset_after + least_growth) {
-        const Duration step =
-            std::max((before > Duration(0) ? before : bounds_.least) / 2, least_growth);
-        for (const DripSample& known : {shortest_.sample(), longest_.sample()}) {
-            if (grew(known, sample, step) || grew(sample, known, step)) bounds_.drips = true;
-        }
+        longest_.reset_after() > sample.reset_after + least_growth) [[unlikely]] {
+        look_for_growth(sample, before > Duration(0) ? before : bounds_.least);
     }
     if (bounds_.least > bounds_.greatest) bounds_.drips = false;
     keep(sample);
 }
 
+[[gnu::noinline]] inline void DripDetector::look_for_growth(DripSample sample,
+                                                            Duration interval) noexcept {
+    const Duration step = std::max(interval / 2, least_growth);
+    for (const DripSample& known : {shortest_.sample(), longest_.sample()}) {
+        if (grew(known, sample, step) || grew(sample, known, step)) bounds_.drips = true;
+    }
+}
+
 /// Divisions are slow, and most answers of a window name the bounds that are known.
 inline void DripDetector::narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept {
-    const auto product = [](Duration each, std::int64_t times) {
-        return static_cast<double>(each.count()) * static_cast<double>(times);
+    const auto reaches = [](Duration each, std::int64_t times, Duration sum) {
+        std::int64_t product = 0;
+        return __builtin_mul_overflow(each.count(), times, &product) || product >= sum.count();
     };
     const Duration least = reset_after - unit;
     const Duration most = reset_after + unit;
-    if (used > 0 && product(bounds_.least, used) < static_cast<double>(least.count())) {
-        bounds_.least = std::max(bounds_.least, least / used);
-    }
-    if (used > 1 && product(bounds_.greatest, used - 1) > static_cast<double>(most.count())) {
-        bounds_.greatest = std::min(bounds_.greatest, most / (used - 1));
+    if (used > 0 && !reaches(bounds_.least, used, least)) bounds_.least = least / used;
+    if (used > 1 && reaches(bounds_.greatest, used - 1, most + Duration(1))) {
+        bounds_.greatest = most / (used - 1);
     }
 }
 

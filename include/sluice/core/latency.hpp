@@ -34,7 +34,7 @@ public:
     void add(Time now) noexcept {
         idle_[next_ % idle_.size()] = now;
         ++next_;
-        count_ = std::min(count_ + 1, idle_.size());
+        count_ = lesser(count_ + 1, idle_.size());
     }
 
     /// Takes the youngest; false if none is young enough.
@@ -100,17 +100,17 @@ private:
 
 inline void Latency::sample(Duration round_trip, Time now) noexcept {
     if (round_trip < Duration(0)) return;
-    if (now >= epoch_end_) {
+    if (now >= epoch_end_) [[unlikely]] {
         const bool adjacent = epoch_end_ != Time::min() && now < epoch_end_ + epoch;
         before_ = adjacent ? current_ : Epoch();
         current_ = Epoch();
         epoch_end_ = now + epoch;
         trusted_ = std::min(cap_, trusted_ * 2);
     }
-    current_.least = std::min(current_.least, round_trip);
+    current_.least = lesser(current_.least, round_trip);
     current_.sum += round_trip;
     ++current_.count;
-    if (mean_ == Duration(0)) {
+    if (mean_ == Duration(0)) [[unlikely]] {
         mean_ = round_trip;
         deviation_ = round_trip / 2;
         return;

@@ -28,7 +28,7 @@ struct Major {
     }
 
     friend constexpr bool operator==(const Major& a, const Major& b) noexcept {
-        return a.low == b.low && a.high == b.high && a.family() == b.family();
+        return a.low == b.low && a.high == b.high && (a.kind == b.kind || a.family() == b.family());
     }
 
     /// Any order that agrees with ==.

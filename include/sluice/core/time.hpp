@@ -19,6 +19,19 @@ using Time = std::chrono::time_point<Steady, Duration>;
 /// Later than every time that a decision can name.
 inline constexpr Time never = Time::max();
 
+/// As std::min and std::max, but by value: those make a compiler choose between two addresses, and
+/// both numbers go to memory for it.
+template <class Number>
+[[nodiscard]] constexpr Number lesser(Number a, Number b) noexcept {
+    if (b < a) a = b;
+    return a;
+}
+template <class Number>
+[[nodiscard]] constexpr Number greater(Number a, Number b) noexcept {
+    if (a < b) a = b;
+    return a;
+}
+
 } // namespace sluice::core
 
 #endif

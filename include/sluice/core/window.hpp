@@ -20,6 +20,7 @@
 #define SLUICE_CORE_WINDOW_HPP
 
 #include <sluice/core/drip.hpp>
+#include <sluice/core/non_negative.hpp>
 #include <sluice/core/time.hpp>
 
 #include <algorithm>
@@ -34,10 +35,10 @@ namespace sluice::core {
 struct Observation {
     Time sent{};     ///< when the ticket was issued
     Time received{}; ///< when the answer was handed over
-    std::optional<std::int64_t> limit;
-    std::optional<std::int64_t> remaining;
-    std::optional<Duration> reset;       ///< server wall clock; orders windows, never timed against
-    std::optional<Duration> reset_after; ///< relative to the moment the server looked
+    NonNegative<std::int64_t> limit;
+    NonNegative<std::int64_t> remaining;
+    NonNegative<Duration> reset;       ///< server wall clock; orders windows, never timed against
+    NonNegative<Duration> reset_after; ///< relative to the moment the server looked
     Duration unit = std::chrono::milliseconds(1); ///< one unit of reset_after's last digit
 };
 
@@ -54,10 +55,10 @@ public:
     static constexpr Duration reset_rounding = std::chrono::milliseconds(1);
     /// So many Resets in a row that name one end show that all nodes' clocks agree; two may do so
     /// by chance. Once they disagreed it takes many more.
-    static constexpr int clocks_agree = 4;
-    static constexpr int clocks_differ = -100;
+    static constexpr std::int8_t clocks_agree = 4;
+    static constexpr std::int8_t clocks_differ = -100;
     /// They differ by more than that, so that no Reset tells how far another has risen.
-    static constexpr int clocks_stray = -128;
+    static constexpr std::int8_t clocks_stray = -128;
 
     /// All that a window leaves behind which is over, with nothing in flight: what holds whichever
     /// comes next.
@@ -110,6 +111,21 @@ public:
         return has_deadline_ ? std::optional(deadline_) : std::nullopt;
     }
     [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
+    /// Whether something is known to be spent. If so, accept() has no use for the credit where the
+    /// answer names an end.
+    [[nodiscard]] bool spent() const noexcept { return has_deadline_; }
+    /// Whether available() is the same for every credit up to `most`.
+    [[nodiscard]] bool indifferent(Time now, Duration most) const noexcept {
+        return !has_deadline_ || now >= deadline_ || (now < deadline_ - most && !drip_.drips());
+    }
+
+    /// Whether one more may go for certain when `out` places are taken, and no end of a window is
+    /// so near that the credit, which is at most `most`, decides. False may mean anything.
+    [[nodiscard]] bool surely_admits(Time now, std::int64_t out, Duration most) noexcept {
+        if (now < blocked_until_ || !indifferent(now, most)) return false;
+        roll(now, Duration(0));
+        return told_ > out;
+    }
 
     /// Requests that may go at `now` when `out` places are taken. May be negative.
     [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept;
@@ -148,6 +164,13 @@ public:
     void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
 
 private:
+    /// There are as many windows as buckets, and counts beyond this mean nothing.
+    using Count = std::int32_t;
+    [[nodiscard]] static constexpr Count count_of(std::int64_t number) noexcept {
+        constexpr std::int64_t most = std::numeric_limits<Count>::max();
+        return static_cast<Count>(std::clamp<std::int64_t>(number, 0, most));
+    }
+
     enum class Era { old, same, moved, later };
     struct Interval {
         Time low;
@@ -161,29 +184,30 @@ private:
     }
     void roll(Time now, Duration credit) noexcept;
     void start_afresh(std::int64_t limit, Time sent) noexcept;
+    [[nodiscard]] bool learn_limit(const Observation& seen) noexcept;
+    [[nodiscard]] Count left_after(const Observation& seen) noexcept;
+    void accept_endless(Time received, Count remaining, Duration credit) noexcept;
     [[nodiscard]] Era era_of(const Observation& seen, Interval end) const noexcept;
+    /// Never less than clock_difference.
     [[nodiscard]] Duration tolerance() const noexcept;
-    void adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept;
-    void merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
+    [[nodiscard]] static bool within(Duration number, Duration most) noexcept {
+        return number <= most && number >= -most;
+    }
+    void adopt(const Observation& seen, Interval end, Count remaining) noexcept;
+    void merge(const Observation& seen, Interval end, Count remaining, bool moved,
                Duration credit) noexcept;
     void place_deadline(const Observation& seen, Interval end) noexcept;
     void compare_clocks(Duration apart) noexcept {
-        const bool agree = apart <= reset_rounding && apart >= -reset_rounding;
-        const int now = agree ? std::min(agreement_ + 1, clocks_agree)
-                              : std::min<int>(agreement_, clocks_differ);
-        agreement_ = static_cast<std::int8_t>(now);
+        if (!within(apart, reset_rounding)) {
+            agreement_ = std::min(agreement_, clocks_differ);
+        } else if (agreement_ < clocks_agree) {
+            ++agreement_;
+        }
     }
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
     void check() const noexcept { assert(!known() || told_ >= limit_ || has_deadline_); }
-
-    /// There are as many windows as buckets, and counts beyond this mean nothing.
-    using Count = std::int32_t;
-    [[nodiscard]] static constexpr Count count_of(std::int64_t number) noexcept {
-        constexpr std::int64_t most = std::numeric_limits<Count>::max();
-        return static_cast<Count>(std::clamp<std::int64_t>(number, 0, most));
-    }
 
     // told_: the least `remaining` of this window; while unknown, how many may be in flight.
     Count told_ = 1;
@@ -288,9 +312,13 @@ inline Window::Era Window::era_of(const Observation& seen, Interval end) const n
     } else if (end.high < low_) {
         era = Era::old;
     } else if (seen.reset && has_reset_) {
-        if (*seen.reset > reset_ + tolerance()) era = Era::later;
-        if (*seen.reset < reset_ - tolerance()) era = Era::old;
+        const Duration later = *seen.reset - reset_;
+        if (within(later, clock_difference)) [[likely]]
+            return Era::same;
+        if (later > tolerance()) era = Era::later;
+        if (later < -tolerance()) era = Era::old;
     }
+    if (era == Era::same) return era;
     // Sent after the last roll, so decided in this window, however far behind the node's clock is;
     // the first such answer opens it.
     if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) {
@@ -309,8 +337,8 @@ inline void Window::set_deadline(Time deadline) noexcept {
     has_deadline_ = true;
 }
 
-inline void Window::adopt(const Observation& seen, Interval end, std::int64_t remaining) noexcept {
-    told_ = count_of(remaining);
+inline void Window::adopt(const Observation& seen, Interval end, Count remaining) noexcept {
+    told_ = remaining;
     const bool keep_later = drip_.drips() && has_deadline_;
     latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
     low_ = end.low;
@@ -327,12 +355,12 @@ inline void Window::adopt(const Observation& seen, Interval end, std::int64_t re
 /// by unless they are known not to; never later than the latest end that was named, which is all
 /// that is left where two answers prove that the clocks differ by more.
 inline void Window::place_deadline(const Observation& seen, Interval end) noexcept {
-    latest_ = std::max(latest_, end.high);
+    latest_ = greater(latest_, end.high);
     if (seen.reset) {
         if (has_reset_) compare_clocks(*seen.reset - reset_);
-        reset_ = has_reset_ ? std::max(reset_, *seen.reset) : *seen.reset;
+        reset_ = has_reset_ ? greater(reset_, *seen.reset) : *seen.reset;
         const Duration sharp = end.high.time_since_epoch() - *seen.reset;
-        sharp_ = has_reset_ ? std::min(sharp_, sharp) : sharp;
+        sharp_ = has_reset_ ? lesser(sharp_, sharp) : sharp;
         has_reset_ = true;
         const Duration blunt = end.low.time_since_epoch() - *seen.reset; // sharp cannot be less
         if (blunt > sharp_ + clock_difference) agreement_ = clocks_stray;
@@ -340,61 +368,74 @@ inline void Window::place_deadline(const Observation& seen, Interval end) noexce
     const bool tells = has_reset_ && seen.reset && !drip_.drips() && agreement_ >= clocks_differ;
     const Duration doubt = agreement_ < clocks_agree ? clock_difference : Duration(0);
     const Time placed = tells ? Time(sharp_ + reset_ + doubt) : latest_;
-    set_deadline(std::min(placed, latest_));
+    set_deadline(lesser(placed, latest_));
 }
 
-inline void Window::merge(const Observation& seen, Interval end, std::int64_t remaining, bool moved,
+inline void Window::merge(const Observation& seen, Interval end, Count remaining, bool moved,
                           Duration credit) noexcept {
     // After the roll an answer of that window counts only if its own end is still ahead: then the
     // roll was early and is taken back.
     if (has_deadline_ || end.high - credit > seen.received) {
-        told_ = std::min(told_, count_of(remaining));
+        told_ = lesser(told_, remaining);
         place_deadline(seen, end);
     }
-    low_ = std::max(low_, end.low);
-    high_ = std::max(low_, moved ? end.high : std::min(high_, end.high));
+    low_ = greater(low_, end.low);
+    high_ = greater(low_, moved ? end.high : lesser(high_, end.high));
 }
 
 inline void Window::learn_period(Duration reset_after) noexcept {
-    period_ = std::max(period_, drip_.drips() ? limit_ * drip_.interval() : reset_after);
+    period_ = greater(period_, drip_.drips() ? limit_ * drip_.interval() : reset_after);
+}
+
+/// False: the limit is still unknown, and the answer says nothing that could count.
+[[gnu::noinline]] inline bool Window::learn_limit(const Observation& seen) noexcept {
+    answered_ = true;
+    if (seen.limit && *seen.limit > 0 && (!known() || seen.sent >= limit_sent_)) {
+        start_afresh(*seen.limit, seen.sent);
+    }
+    if (known()) return true;
+    // Numbers without a limit: the least that they can mean.
+    if (!seen.remaining && !seen.reset_after) return false;
+    start_afresh(seen.remaining.value_or(0) + 1, seen.sent);
+    return true;
+}
+
+/// What is left after this success, by its own account if it gives one.
+inline Window::Count Window::left_after(const Observation& seen) noexcept {
+    if (!seen.remaining) return greater(0, told_ - 1); // it has spent one all the same
+    const bool none_spent = *seen.remaining >= limit_;
+    if (none_spent) counts_late_ = true;
+    const Count told = none_spent ? limit_ : static_cast<Count>(*seen.remaining);
+    return greater(0, told - (counts_late_ ? 1 : 0));
+}
+
+/// No end is named: what is spent is back after one period at the latest.
+[[gnu::noinline]] inline void Window::accept_endless(Time received, Count remaining,
+                                                     Duration credit) noexcept {
+    roll(received, credit);
+    told_ = std::min(told_, remaining);
+    if (!has_deadline_) set_deadline(received + period());
+    check();
 }
 
 inline void Window::accept(const Observation& seen, Duration credit) noexcept {
-    answered_ = true;
-    if (seen.limit && *seen.limit > 0 && *seen.limit != limit_ &&
-        (!known() || seen.sent >= limit_sent_)) {
-        start_afresh(*seen.limit, seen.sent);
+    const bool news = limit_ == 0 || *seen.limit != limit_;
+    if (news) [[unlikely]] {
+        if (!learn_limit(seen)) return;
     }
-    if (!known()) {
-        // Numbers without a limit: the least that they can mean.
-        if (!seen.remaining && !seen.reset_after) return;
-        start_afresh(std::max<std::int64_t>(1, seen.remaining.value_or(0) + 1), seen.sent);
-    }
-    if (seen.remaining && *seen.remaining >= limit_) counts_late_ = true;
-    std::int64_t remaining =
-        std::int64_t{told_} - 1; // a success without the number has spent one all the same
-    if (seen.remaining)
-        remaining = std::min<std::int64_t>(*seen.remaining, limit_) - (counts_late_ ? 1 : 0);
-    remaining = std::clamp<std::int64_t>(remaining, 0, limit_);
-
-    if (!seen.reset_after) {
-        // No end is named: what is spent is back after one period at the latest.
-        roll(seen.received, credit);
-        told_ = std::min(told_, count_of(remaining));
-        if (!has_deadline_) set_deadline(seen.received + period());
-        check();
-        return;
-    }
+    const Count remaining = left_after(seen);
+    if (!seen.reset_after) [[unlikely]]
+        return accept_endless(seen.received, remaining, credit);
     const Duration after = *seen.reset_after;
     if (seen.remaining) {
-        drip_.observe({seen.sent, seen.received, after, count_of(remaining)}, limit_ - remaining,
-                      seen.unit);
+        drip_.observe({seen.sent, seen.received, after, remaining}, limit_ - remaining, seen.unit);
     }
     const Interval end{seen.sent + after - seen.unit, seen.received + after + seen.unit};
     const Era era = era_of(seen, end);
-    if (era == Era::later) adopt(seen, end, remaining);
-    if (era == Era::same || era == Era::moved) {
+    if (era == Era::same || era == Era::moved) [[likely]] {
         merge(seen, end, remaining, era == Era::moved, credit);
+    } else if (era == Era::later) {
+        adopt(seen, end, remaining);
     }
     learn_period(after);
     check();

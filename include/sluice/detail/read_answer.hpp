@@ -5,6 +5,9 @@
 #define SLUICE_DETAIL_READ_ANSWER_HPP
 
 #include <sluice/core/answer.hpp>
+#include <sluice/core/non_negative.hpp>
+#include <sluice/core/time.hpp>
+#include <sluice/core/window.hpp>
 #include <sluice/detail/response_text.hpp>
 #include <sluice/response.hpp>
 
@@ -19,47 +22,59 @@ namespace sluice::detail {
 
 /// Whatever Response::parse would not have let through counts as absent: a Response may have been
 /// filled in by hand.
-template <class T>
-constexpr void keep_within(std::optional<T>& value, T least, T most) noexcept {
-    if (value && !(*value >= least && *value <= most)) value.reset();
+template <class Number>
+[[nodiscard]] constexpr core::NonNegative<Number> within(const std::optional<Number>& given,
+                                                         Number least, Number most) noexcept {
+    if (!given || *given < least || *given > most) return std::nullopt;
+    return *given;
 }
 
-/// The result refers to the text of `response.bucket`. Every number is written once: to copy whole
-/// what has just been written in parts makes the processor wait.
-inline core::Answer read_answer(const Response& response) noexcept {
+[[nodiscard]] constexpr core::NonNegative<core::Duration>
+wait_within(const std::optional<std::chrono::nanoseconds>& given) noexcept {
+    return within<core::Duration>(given, core::Duration(0), longest_wait);
+}
+
+/// Date has whole seconds and may be later than the moment the limit was computed.
+[[gnu::noinline]] inline void read_reset_against_date(const Response& response,
+                                                      core::Observation& seen) noexcept {
+    if (!response.reset || !response.date) return;
+    seen.reset_after = wait_within(*response.reset - *response.date);
+    seen.unit = std::chrono::seconds(1);
+}
+
+/// What the answer says of its bucket's counter.
+inline core::Observation read_observation(const Response& response) noexcept {
     constexpr std::int64_t greatest_count = std::numeric_limits<std::int32_t>::max();
-    constexpr std::chrono::nanoseconds none{0};
-    constexpr std::chrono::nanoseconds longest = longest_wait;
-    core::Answer answer{
-        .status = response.status,
-        .from_discord = response.from_discord,
-        .global = response.global || response.scope == Scope::global,
-        .shared = response.scope == Scope::shared,
-        .retry_after = response.retry_after,
-        .hash = response.bucket ? response.bucket->view() : std::string_view(),
-        .seen = {.limit = response.limit,
-                 .remaining = response.remaining,
-                 .reset = std::nullopt,
-                 .reset_after = response.reset_after,
-                 .unit = std::clamp<std::chrono::nanoseconds>(response.reset_after_unit, none,
-                                                              longest)},
-    };
-    core::Observation& seen = answer.seen;
+    core::Observation seen;
+    seen.limit = within<std::int64_t>(response.limit, 1, greatest_count);
+    seen.remaining = within<std::int64_t>(response.remaining, 0, greatest_count);
+    seen.reset_after = wait_within(response.reset_after);
+    seen.unit = core::lesser<core::Duration>(
+        core::greater<core::Duration>(response.reset_after_unit, core::Duration(0)), longest_wait);
     // In whole seconds, perhaps rounded down, it orders nothing: 3 of 480 requests came too early.
     if (response.reset && response.reset_unit <= core::Window::reset_tolerance) {
         seen.reset = response.reset->time_since_epoch();
     }
-    keep_within(answer.retry_after, none, longest);
-    keep_within(seen.limit, std::int64_t{1}, greatest_count);
-    keep_within(seen.remaining, std::int64_t{0}, greatest_count);
-    keep_within(seen.reset_after, none, longest);
-    if (!seen.reset_after && response.reset && response.date) {
-        // Date has whole seconds and may be later than the moment the limit was computed.
-        seen.reset_after = *response.reset - *response.date;
-        seen.unit = std::chrono::seconds(1);
-        keep_within(seen.reset_after, none, longest);
-    }
-    return answer;
+    if (!seen.reset_after) read_reset_against_date(response, seen);
+    return seen;
+}
+
+/// The text of the bucket's hash, in the response.
+[[nodiscard]] inline std::string_view hash_in(const Response& response) noexcept {
+    return response.bucket ? response.bucket->view() : std::string_view();
+}
+
+/// The result refers to the text of `response.bucket`.
+inline core::Answer read_answer(const Response& response) noexcept {
+    return {
+        .status = response.status,
+        .from_discord = response.from_discord,
+        .global = response.global || response.scope == Scope::global,
+        .shared = response.scope == Scope::shared,
+        .retry_after = wait_within(response.retry_after),
+        .hash = hash_in(response),
+        .seen = read_observation(response),
+    };
 }
 
 } // namespace sluice::detail
