@@ -304,7 +304,7 @@ TEST_CASE("a million interaction tokens cost the memory of those still in use", 
         core::Lane& lane = client.scheduler.lane(key, true, client.now);
         admitted += client.scheduler.try_admit(lane, client.now, place) ? 1 : 0;
         core::Answer answer = shows(5, 4, 1s);
-        client.scheduler.answer(place, answer, std::nullopt, client.now);
+        client.scheduler.answer(place, answer, core::never, client.now);
         core::Scheduler::release(place);
         most = std::max(most, client.scheduler.registry().bucket_count());
     }

@@ -152,7 +152,7 @@ TEST_CASE("a block by Cloudflare delays the other bots of the same address", "[R
     core::Place place;
     REQUIRE(blocked.try_admit(blocked.lane(key, false, now), now, place));
     core::Answer answer = cloudflare(90s);
-    blocked.answer(place, answer, std::nullopt, now);
+    blocked.answer(place, answer, core::never, now);
     core::Place late;
     CHECK_FALSE(other.try_admit(other.lane(key, false, now), now, late));
     CHECK(other.try_admit(other.lane(key, false, now), now + 90s, late));
@@ -290,6 +290,32 @@ TEST_CASE("an answer to a request sent before the loss settles nothing") {
     client.lose(lost);
     client.answer(earlier, shows(5, 3, 59s));
     CHECK(client.bucket({}).out(client.now) == 1);
+}
+
+TEST_CASE("a late answer takes no window back that ended early for good reason") {
+    CoreClient client;
+    const Time end = client.now + 10s; // at the server, which is 30 ms away
+    const auto shown = [&](std::int64_t remaining) {
+        return shows(20, remaining, end - (client.now - 30ms));
+    };
+    for (std::int64_t remaining = 19; remaining > 11; --remaining) {
+        Call& call = client.send({});
+        client.pass(60ms);
+        client.answer(call, shown(remaining));
+    }
+    const Duration credit = client.scheduler.latency().credit(client.now);
+    REQUIRE(credit > 20ms);
+    const Time early = end + 31ms - credit; // requests that leave then arrive after the end
+    client.pass(early - 10ms - client.now);
+    Call& late = client.send({});
+    client.pass(10ms);
+    Call& next = client.send({});
+    REQUIRE(client.bucket({}).window.told() == 20);
+    client.pass(5ms);
+    client.answer(late, shown(0));
+    CHECK(client.bucket({}).window.told() == 20);
+    CHECK(next.sent());
+    CHECK(client.send({}).sent());
 }
 
 TEST_CASE("when every request is lost the bucket opens again by itself") {

@@ -202,7 +202,7 @@ private:
     void settle_answer(std::size_t i) {
         Node& node = waiters_[i];
         const bool refused = node.answer.status == 429;
-        scheduler_.answer(node.place, node.answer, std::nullopt, now_);
+        scheduler_.answer(node.place, node.answer, sluice::core::never, now_);
         if (scheduler_.counters().split == 0) ++outcome_.answers_until_split;
         if (refused) {
             ++outcome_.refused;

@@ -324,3 +324,27 @@ TEST_CASE("a global limit lower than configured is waited out", "[simulation]") 
         REQUIRE(outcome.decided == outcome.requests + outcome.refused);
     }
 }
+
+TEST_CASE("a plain answer changes what any way of applying it would change", "[simulation]") {
+    std::size_t requests = 0;
+    std::size_t plain = 0;
+    for (std::uint64_t seed = 0; seed < 3'000 / share; ++seed) {
+        CAPTURE(seed);
+        Bot bot = random_bot(seed);
+        bot.world.cancelled = 0.05;
+        bot.world.loss = seed % 3 == 0 ? 0.02 : 0;
+        if (seed % 4 == 0) { // late answers still carry the hash of before
+            Dice dice(seed);
+            bot.world.changes = {{dice.between(0s, 10s), 0, bot.world.limits.front(), true}};
+        }
+        bot.world.plain = false;
+        const Outcome stepwise = Simulation(bot.world, bot.requests).run();
+        REQUIRE(stepwise.plain == 0);
+        bot.world.plain = true;
+        const Outcome at_once = Simulation(bot.world, bot.requests).run();
+        REQUIRE(at_once.digest == stepwise.digest);
+        requests += at_once.requests;
+        plain += at_once.plain;
+    }
+    CHECK(plain > requests / 10);
+}

@@ -8,6 +8,7 @@
 
 #include <sluice/core/scheduler.hpp>
 
+#include "support/apply_answer.hpp"
 #include "support/catch.hpp"
 
 #include <chrono>
@@ -102,7 +103,7 @@ public:
     core::AnswerKind answer(Call& call, core::Answer answer) {
         answer.seen.reset = 1'000'000s + (now - Time()) + answer.seen.reset_after.value_or(0s);
         if (!answer.seen.reset_after) answer.seen.reset.reset();
-        const core::AnswerKind kind = scheduler.answer(call.place, answer, std::nullopt, now);
+        const core::AnswerKind kind = apply_answer(scheduler, call.place, answer, now);
         finish();
         return kind;
     }

@@ -13,6 +13,7 @@
 #include <sluice/core/scheduler.hpp>
 #include <sluice/testing/fake_limit.hpp>
 
+#include "support/apply_answer.hpp"
 #include "support/simulation_world.hpp"
 
 #include <algorithm>
@@ -85,8 +86,8 @@ private:
         std::size_t index = 0;
         core::Answer answer;
         Time bound = core::never;
-        std::optional<Time> marked; // when it went out on an open connection
-        bool blind = false;         // sent before any answer had shown its route
+        Time marked = core::never; // when it went out on an open connection
+        bool blind = false;        // sent before any answer had shown its route
         bool done = false;
     };
     struct Served {
@@ -321,13 +322,22 @@ private:
             served_by(i).answered = true;
             route_shown_[requests_[i].route] = true;
         }
-        scheduler_.answer(state.place, state.answer, state.marked, now_);
+        apply(state);
         if (refused) {
             settle();                  // what was granted before the refusal came was in time
             state.bound = core::never; // whoever repeats a request has time
             queue(i);
         } else {
             finish(i);
+        }
+    }
+
+    void apply(State& state) {
+        if (world_.plain &&
+            apply_plainly(scheduler_, state.place, state.answer, state.marked, now_)) {
+            ++outcome_.plain;
+        } else {
+            scheduler_.answer(state.place, state.answer, state.marked, now_);
         }
     }
 

@@ -67,8 +67,9 @@ struct World {
     double impatient = 0;    ///< share of requests whose wait has a bound
     Headers headers = Headers::exact;
     std::optional<Duration> dormant_after{}; ///< the client's, if not as usual
-    std::int64_t global_limit = 0;           ///< of the server; 0: none
-    std::int64_t client_global_limit = 0;    ///< what the client takes it for; 0: the same
+    bool plain = true;             ///< answers that are as nearly all are, are applied as such
+    std::int64_t global_limit = 0; ///< of the server; 0: none
+    std::int64_t client_global_limit = 0; ///< what the client takes it for; 0: the same
     testing::Algorithm global_algorithm = testing::Algorithm::fixed;
     std::uint64_t seed = 1;
 };
@@ -94,6 +95,7 @@ struct Outcome {
     std::size_t abandoned = 0; ///< cancelled, or refused to wait on as their bound had passed
     std::size_t decided = 0;   ///< requests that reached the server
     std::size_t slept = 0;     ///< moments at which some bucket of the client's was dormant
+    std::size_t plain = 0;     ///< answers applied by Scheduler::answer_plain()
     std::uint64_t digest = 0;  ///< of which request was sent when
     Duration makespan{0};
     Duration optimum{0};

@@ -122,9 +122,7 @@ struct Bucket : BucketEntry {
         }
     }
 
-    [[nodiscard]] bool has_one_lane() const noexcept {
-        return !lanes.empty() && &lanes.front() == &lanes.back();
-    }
+    [[nodiscard]] bool has_one_lane() const noexcept { return lanes.size() == 1; }
     /// The evidence that its routes share a counter; kept once there are several.
     [[nodiscard]] Sharing& sharing() {
         if (!rare().sharing) rare().sharing = std::make_unique<Sharing>();

@@ -114,7 +114,7 @@ struct Lane
     }
 };
 
-using LaneList = boost::intrusive::list<Lane, boost::intrusive::constant_time_size<false>>;
+using LaneList = boost::intrusive::list<Lane, boost::intrusive::constant_time_size<true>>;
 
 } // namespace sluice::core
 

@@ -44,6 +44,8 @@ public:
         if (--group.flying == 0) groups_.erase(at);
     }
 
+    [[nodiscard]] bool empty() const noexcept { return groups_.empty(); }
+
     [[nodiscard]] std::int64_t count(const Major& major, Time now) const noexcept {
         if (groups_.empty()) return 0;
         const auto at = groups_.find(major);

@@ -22,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -84,6 +85,16 @@ public:
     [[nodiscard]] std::string_view hash_of(const Bucket& bucket) const noexcept {
         return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
                                      : std::string_view();
+    }
+    /// Whether that is the bucket's own hash.
+    [[nodiscard]] bool hash_is(const Bucket& bucket, std::string_view hash) const noexcept {
+        constexpr std::size_t usual = 32; // digits, of every hash seen so far; compared in place
+        const std::string_view own = hash_of(bucket);
+        if (hash.size() != usual || own.size() != usual) return !own.empty() && hash == own;
+        std::uint64_t differ = 0;
+        for (std::size_t at = 0; at < usual; at += sizeof differ)
+            differ |= word_at(hash, at) ^ word_at(own, at);
+        return differ == 0;
     }
 
     /// New lanes of this family of routes draw on buckets of this hash from now on.
@@ -186,6 +197,11 @@ public:
     }
 
 private:
+    static std::uint64_t word_at(std::string_view text, std::size_t at) noexcept {
+        std::uint64_t word = 0;
+        std::memcpy(&word, text.data() + at, sizeof word);
+        return word;
+    }
     static LaneKey key_of(const Lane* lane) noexcept {
         return {lane->route, lane->major(), lane->tag};
     }
@@ -211,6 +227,7 @@ private:
     template <class Item, class Key>
     struct KeyHash {
         using is_transparent = void;
+        using is_avalanching = void; // the keys' own hashes are mixed well enough
         std::size_t operator()(const Key& key) const noexcept { return key.hash(); }
         std::size_t operator()(const Item* item) const noexcept { return key_of(item).hash(); }
     };

@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -132,6 +133,14 @@ public:
     bool try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining = 1);
     /// Whether try_admit() would.
     [[nodiscard]] bool admits(Lane& lane, Time now, std::int64_t min_remaining = 1);
+    /// Nothing is due, nobody is barred, and nobody waits for the global limit.
+    [[nodiscard]] bool calm(Time now) const noexcept {
+        return (queued_ == 0 || (ready_.empty() && now < next_wake())) && !may_bar();
+    }
+    /// try_admit() for what nearly every request meets while it is calm: a bucket with room to
+    /// spare, in which nobody waits and nothing is in doubt. False: it is not so, nothing has
+    /// happened, and try_admit() may still say yes. next_wake() stays what it was.
+    bool admit_plain(Lane& lane, Time now, Place& place);
 
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out. It leaves
@@ -146,9 +155,15 @@ public:
     }
 
     /// Applies an answer to the request of this place, and notes in it when that was sent and
-    /// received. `sent` is when it really left, for the round trip. Afterwards the place is
-    /// settled.
-    AnswerKind answer(Place& place, Answer& answer, std::optional<Time> sent, Time now);
+    /// received. `sent` is when it really left, for the round trip, or `never` if nobody said.
+    /// Afterwards the place is settled.
+    AnswerKind answer(Place& place, Answer& answer, Time sent, Time now);
+    /// The same for what nearly every answer is: a success that names the bucket it was expected
+    /// from, while nobody waits there and nothing is in doubt. It asks once for all that answer()
+    /// would ask for step by step. `seen` has both its times. False: the answer is not of that
+    /// kind, and nothing has happened. No waiter finishes by it, no event is noted, and next_wake()
+    /// stays what it was.
+    bool answer_plain(Place& place, std::string_view hash, const Observation& seen, Time sent);
     /// Applies an answer to a request that was made without a place.
     AnswerKind answer_unplaced(Lane& lane, Answer& answer, Time now);
     /// Sent, and nobody will ever know more.
@@ -199,16 +214,24 @@ public:
 private:
     /// Nothing that is due may be overtaken by what is called now.
     void sync(Time now) {
-        if (next_wake() <= now) advance(now);
+        if (queued_ != 0 && next_wake() <= now) advance(now);
     }
-    /// What a request may leave early and still arrive in time; see latency.hpp.
-    [[nodiscard]] Duration credit(Time now) const noexcept {
+    /// What a request may leave early and still arrive in time; see latency.hpp. It costs a
+    /// division, so it is reckoned anew only when somebody asks.
+    [[nodiscard]] Duration credit(Time now) noexcept {
+        if (!credit_known_) learn_credit(now);
         return now < credit_until_ ? credit_ : Duration(0);
     }
+    /// The same for what a window is asked, where the answer hangs on it.
+    [[nodiscard]] Duration credit_for(const Window& window, Time now) noexcept {
+        return window.indifferent(now, settings_.credit_cap) ? Duration(0) : credit(now);
+    }
     void learn_credit(Time now) noexcept;
+    void note_round_trip(const Place& place, Time sent, Time now);
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
     [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now) noexcept;
     [[nodiscard]] Time wake_time(Bucket& bucket, Time now);
+    void hold(Lane& lane, Bucket& bucket, Time now, Place& place);
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
     [[nodiscard]] bool goes_in_turn(const Lane& lane, Time now);
@@ -230,6 +253,14 @@ private:
     /// The same, but forgets nobody else: for use while lanes are being visited.
     void leave_empty(Bucket& bucket, Time now) noexcept {
         if (bucket.queued == 0 && bucket.places == 0) registry_.set_idle(bucket, now);
+    }
+    void discount(Lane& lane, Bucket& bucket) noexcept {
+        --bucket.in_flight;
+        --lane.in_flight;
+        --in_flight_;
+    }
+    static void note_success(Lane& lane, Time sent) noexcept {
+        if (sent >= lane.struck) lane.strikes = 0;
     }
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
@@ -307,8 +338,9 @@ private:
     bool stopped_ = false;
     bool refused_some_ = false; // of finished_
     Time global_wake_ = never;
-    Duration credit_{0}; // of latency_, which costs a division to ask
+    Duration credit_{0}; // of latency_
     Time credit_until_ = Time::min();
+    bool credit_known_ = false;
     std::uint64_t arrivals_ = 0;
     std::size_t queued_ = 0;
     std::size_t in_flight_ = 0;

@@ -58,7 +58,7 @@ struct WaitRequest {
 };
 
 /// Nobody has said when a request was sent.
-inline constexpr core::Time unmarked = core::never;
+inline constexpr core::Time unmarked = core::never; // as Scheduler::answer() takes it
 
 class Issuer {
 public:

@@ -22,24 +22,22 @@ inline void pause() noexcept {
 }
 
 template <class Mutex>
-[[gnu::noinline]] void wait_for(std::unique_lock<Mutex>& lock) {
+[[gnu::noinline]] void wait_for(Mutex& mutex) {
     // Up to 45 us of pauses of 25 ns each (AMD EPYC). Sixteen patterns were tried: the longer the
     // first pause, the less two threads lose to each other that do nothing but lock, and the more
     // those that also have work of their own; this one costs the latter nothing that shows.
     for (int pauses = 256; pauses <= 1024; pauses *= 2) {
         for (int i = 0; i < pauses; ++i)
             pause();
-        if (lock.try_lock()) return;
+        if (mutex.try_lock()) return;
     }
-    lock.lock();
+    mutex.lock();
 }
 
 /// `Mutex` is any Lockable. When it is free, this costs two or three instructions more than lock().
 template <class Mutex>
-[[nodiscard]] std::unique_lock<Mutex> lock_for_short(Mutex& mutex) {
-    std::unique_lock<Mutex> lock(mutex, std::try_to_lock);
-    if (!lock.owns_lock()) wait_for(lock);
-    return lock;
+void lock_for_short(Mutex& mutex) {
+    if (!mutex.try_lock()) wait_for(mutex);
 }
 
 } // namespace sluice::detail

@@ -30,9 +30,9 @@ inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now)
 }
 
 inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
-    const std::int64_t out = bucket.out(now);
-    if (!bucket.key.hash_known) return bucket.window.available(now, out, credit(now));
-    return bucket.window.available(now, out + probes_.count(bucket.key.major, now), credit(now));
+    const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
+    const Duration credit = credit_for(bucket.window, now);
+    return bucket.window.available(now, bucket.out(now) + probes, credit);
 }
 
 inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
@@ -47,8 +47,7 @@ inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
     return next;
 }
 
-inline void Scheduler::take(Lane& lane, Time now, Place& place) {
-    Bucket& bucket = *lane.bucket;
+inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) {
     if (place.lane == nullptr) {
         place.lane = &lane;
         lane.holders.fetch_add(1, std::memory_order_relaxed);
@@ -58,16 +57,23 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     place.sent = now;
     place.token = token_;
     place.warm = connections_.take(now);
-    place.probe = !bucket.key.hash_known && !bucket.window.answered();
+    place.probe = false;
     place.holds_slot = !lane.traits.exempt;
     if (place.holds_slot) place.slot = global_.take(now);
-    gate_->pass(now);
-    if (place.probe) probes_.add(bucket.key.major, now);
     ++lane.in_flight;
     ++bucket.in_flight;
     registry_.add_place(bucket);
     ++in_flight_;
     ++counters_.granted;
+}
+
+inline void Scheduler::take(Lane& lane, Time now, Place& place) {
+    Bucket& bucket = *lane.bucket;
+    hold(lane, bucket, now, place);
+    gate_->pass(now);
+    if (bucket.key.hash_known || bucket.window.answered()) return;
+    place.probe = true;
+    probes_.add(bucket.key.major, now);
 }
 
 /// Whether a request that its bucket has room for has to queue with those of other buckets.
@@ -104,7 +110,25 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     return ready_.empty() ? may_pass(lane, now) : !goes_in_turn(lane, now);
 }
 
+inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
+    Bucket& bucket = *lane.bucket;
+    if (lane.granted != 0 || now < lane.blocked_until) [[unlikely]]
+        return false;
+    if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
+        return false;
+    if (!bucket.key.hash_known || !probes_.empty()) [[unlikely]]
+        return false;
+    if (!bucket.window.surely_admits(now, bucket.in_flight, settings_.credit_cap)) [[unlikely]]
+        return false;
+    if (!lane.traits.exempt && !global_.surely_has_room(now)) [[unlikely]]
+        return false;
+    assert(calm(now) && admits(lane, now));
+    hold(lane, bucket, now, place);
+    return true;
+}
+
 inline bool Scheduler::try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining) {
+    if (min_remaining <= 1 && calm(now) && admit_plain(lane, now, place)) return true;
     if (!admits(lane, now, min_remaining)) return false;
     take(lane, now, place);
     return true;

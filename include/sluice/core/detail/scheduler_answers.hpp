@@ -18,9 +18,7 @@ namespace sluice::core {
 /// last: applying an answer may merge that bucket away.
 inline Bucket& Scheduler::uncount(Place& place, Time now) {
     Bucket& counted = Registry::resolve(place.bucket);
-    --counted.in_flight;
-    --place.lane->in_flight;
-    --in_flight_;
+    discount(*place.lane, counted);
     if (place.probe) free_probe(place.lane->major(), now);
     return counted;
 }
@@ -42,18 +40,22 @@ inline void Scheduler::unpin(Place& place, Time now) {
 inline void Scheduler::learn_credit(Time now) noexcept {
     credit_ = latency_.credit(now);
     credit_until_ = latency_.valid_until();
+    credit_known_ = true;
 }
 
-inline AnswerKind Scheduler::answer(Place& place, Answer& answer, std::optional<Time> sent,
-                                    Time now) {
-    sync(now);
-    Lane& lane = *place.lane;
-    if (place.warm || sent) {
-        latency_.sample(now - sent.value_or(place.sent), now);
-        learn_credit(now);
+inline void Scheduler::note_round_trip(const Place& place, Time sent, Time now) {
+    if (place.warm || sent != never) {
+        latency_.sample(now - (sent != never ? sent : place.sent), now);
+        credit_known_ = false;
     }
     connections_.add(now);
     if (place.holds_slot) global_.give_back(place.slot, now);
+}
+
+inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Time now) {
+    sync(now);
+    Lane& lane = *place.lane;
+    note_round_trip(place, sent, now);
     const AnswerKind kind = classify(answer);
     answer.seen.sent = place.sent;
     answer.seen.received = now;
@@ -67,6 +69,33 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, std::optional<
     }
     unpin(place, now);
     return kind;
+}
+
+inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const Observation& seen,
+                                    Time sent) {
+    const Time now = seen.received;
+    Lane& lane = *place.lane;
+    Bucket& bucket = *lane.bucket;
+    if (place.bucket != &bucket || place.probe || !bucket.key.hash_known) [[unlikely]]
+        return false;
+    if (bucket.queued != 0 || !bucket.plain() || !bucket.has_one_lane()) [[unlikely]]
+        return false;
+    if (!seen.reset_after || settings_.record_events || !calm(now)) [[unlikely]]
+        return false;
+    if (!registry_.hash_is(bucket, hash) || !registry_.confirm(lane)) [[unlikely]]
+        return false;
+
+    note_round_trip(place, sent, now);
+    discount(lane, bucket);
+    ++counters_.answered;
+    ++counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
+    note_success(lane, seen.sent);
+    lane.hash_sent = greater(lane.hash_sent, seen.sent);
+    bucket.window.accept(seen, bucket.window.spent() ? Duration(0) : credit(now));
+    registry_.drop_place(&bucket);
+    place.bucket = nullptr;
+    rest(bucket, now);
+    return true;
 }
 
 [[gnu::noinline]] inline AnswerKind Scheduler::answer_unplaced(Lane& lane, Answer& answer,
@@ -125,7 +154,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
-    if (answer.seen.sent >= lane.struck) lane.strikes = 0;
+    note_success(lane, answer.seen.sent);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
         counter.window.accept(answer.seen, credit(now));
@@ -144,7 +173,7 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
     if (answer.hash.empty()) return Registry::resolve(&issuer);
     Bucket& bucket = *lane.bucket;
     // Nearly always: nothing new, and nobody who has yet to learn it.
-    if (answer.hash == registry_.hash_of(bucket) && registry_.confirm(lane)) {
+    if (registry_.hash_is(bucket, answer.hash) && registry_.confirm(lane)) {
         lane.hash_sent = std::max(lane.hash_sent, answer.seen.sent);
         return check_sharing(lane, bucket, answer, now);
     }

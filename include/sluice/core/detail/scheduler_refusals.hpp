@@ -86,7 +86,7 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     const Time now = answer.seen.received;
     if (credit(now) > Duration(0) && wait < latency_.mean()) {
         latency_.distrust(now);
-        learn_credit(now);
+        credit_known_ = false;
     }
     const HashId hash = registry_.find_hash(answer.hash);
     if (hash != 0 && !issuer.key.hash_known && !issuer.window.answered() &&
