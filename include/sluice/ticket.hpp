@@ -36,6 +36,15 @@ class Ticket;
 
 namespace detail {
 struct TicketAccess;
+
+/// What a ticket is made of. A coroutine that returns this makes its ticket where that will lie,
+/// and moves none there.
+template <class From>
+struct Issued {
+    std::shared_ptr<From>& issuer;
+    const core::Place& place;
+};
+
 boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket);
 } // namespace detail
 
@@ -60,6 +69,9 @@ public:
         }
         return *this;
     }
+    template <class From>
+    Ticket(detail::Issued<From> issued) noexcept
+        : issuer_(std::move(issued.issuer)), place_(issued.place) {}
     ~Ticket() {
         drop();
     }
@@ -112,9 +124,6 @@ public:
 
 private:
     friend struct detail::TicketAccess;
-
-    Ticket(std::shared_ptr<detail::Issuer> issuer, const core::Place& place) noexcept
-        : issuer_(std::move(issuer)), place_(place) {}
 
     /// Empties the other where it counts.
     static core::Place taken_from(core::Place & other) noexcept {

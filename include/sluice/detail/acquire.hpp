@@ -20,9 +20,6 @@ namespace sluice::detail {
 
 /// Makes and takes apart tickets on behalf of the limiter.
 struct TicketAccess {
-    static Ticket make(std::shared_ptr<Issuer> issuer, const core::Place& place) {
-        return {std::move(issuer), place};
-    }
     /// Fills an empty ticket where it lies, if that can be done now: what has just been written is
     /// slow to move.
     template <class From>
@@ -73,7 +70,7 @@ struct DeliverTicket {
             core::Scheduler::release(result.place);
             TicketAccess::refuse(ticket, std::move(result.refusal));
         } else {
-            ticket = TicketAccess::make(std::move(result.issuer), result.place);
+            ticket = Issued<Issuer>{result.issuer, result.place};
         }
         std::move(handler)(result.code, std::move(ticket));
     }
@@ -156,7 +153,7 @@ template <class From, class Options>
 boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route, Options options) {
     core::Place place;
     if (issuer->try_take(route, options.min_remaining, place)) {
-        co_return TicketAccess::make(std::move(issuer), place);
+        co_return Issued<From>{issuer, place};
     }
     auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
                                                  boost::asio::as_tuple(boost::asio::deferred));
