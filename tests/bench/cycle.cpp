@@ -3,7 +3,8 @@
 // One acquire and one update, on the real clock: by try_acquire, co_await acquire and
 // async_acquire(deferred); with the default mutex and with none; the answer given parsed, or parsed
 // from a Beast response each time; at 1, 10,000 and 1,000,000 buckets. Beside it the yardsticks of
-// support/yardsticks.hpp, so that ratios survive a slower machine.
+// support/yardsticks.hpp, so that ratios survive a slower machine, bare and with the two looks at
+// the clock that no limiter can do without: when did the request leave, when did its answer come?
 //
 //     cycle [buckets ...]
 #include <sluice/sluice.hpp>
@@ -152,35 +153,47 @@ Times measure(bench::Report& report, std::size_t buckets, const std::string& mut
 // --- Yardsticks
 // -----------------------------------------------------------------------------------
 
-asio::awaitable<void> await_ready(bench::LockedCounters& counters, std::size_t buckets,
+enum class Looks { none, two };
+
+void look(Looks looks) {
+    if (looks == Looks::two) consume(Clock::now().time_since_epoch().count());
+}
+
+asio::awaitable<void> await_ready(bench::LockedCounters& counters, std::size_t buckets, Looks looks,
                                   std::size_t count) {
     bench::Wander channels(buckets);
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint64_t channel = channels.next();
+        look(looks);
         consume(co_await counters.async_acquire(channel));
+        look(looks);
         consume(counters.update(channel));
     }
 }
 
-Times measure_yardsticks(bench::Report& report, std::size_t buckets) {
+Times measure_yardsticks(bench::Report& report, std::size_t buckets, Looks looks) {
     asio::io_context context{1};
     bench::LockedCounters counters;
     counters.reserve(buckets);
     for (std::size_t i = 0; i < buckets; ++i)
         counters.acquire(bench::channel(i));
-    const std::string at = ", " + std::to_string(buckets) + " buckets";
+    const std::string at = (looks == Looks::two ? ", two looks at the clock, " : ", ") +
+                           std::to_string(buckets) + " buckets";
     Times times;
     times.try_acquire = bench::nanoseconds_per_operation(cycles, [&](std::size_t count) {
         bench::Wander channels(buckets);
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint64_t channel = channels.next();
+            look(looks);
             consume(counters.acquire(channel));
+            look(looks);
             consume(counters.update(channel));
         }
     });
     report.row("std::mutex + std::unordered_map counter" + at, times.try_acquire, "ns");
-    times.acquire = bench::nanoseconds_per_operation(
-        cycles, [&](std::size_t count) { run(context, await_ready(counters, buckets, count)); });
+    times.acquire = bench::nanoseconds_per_operation(cycles, [&](std::size_t count) {
+        run(context, await_ready(counters, buckets, looks, count));
+    });
     report.row("the same behind a ready awaitable" + at, times.acquire, "ns");
     return times;
 }
@@ -212,11 +225,16 @@ int main(int count, char** arguments) {
     measure_parts(report);
     for (const std::size_t buckets : sizes) {
         const bool targets = buckets == 10'000;
-        const Times yardsticks = measure_yardsticks(report, buckets);
+        const Times yardsticks = measure_yardsticks(report, buckets, Looks::none);
+        const Times timed = measure_yardsticks(report, buckets, Looks::two);
         const Times ours = measure<std::mutex>(report, buckets, "mutex", targets);
         report.row("  try_acquire / counter", ours.try_acquire / yardsticks.try_acquire, "");
         report.row("  co_await acquire / ready awaitable", ours.acquire / yardsticks.acquire, "",
                    targets ? bench::at_most(1.7) : bench::Target());
+        report.row("  try_acquire / counter with two looks", ours.try_acquire / timed.try_acquire,
+                   "");
+        report.row("  co_await acquire / ready awaitable with two looks",
+                   ours.acquire / timed.acquire, "");
         measure<sluice::NullMutex>(report, buckets, "no mutex", false);
     }
     return 0;
