@@ -119,9 +119,10 @@ TEST_CASE("a slot comes back one period after its answer, less the credit") {
 
 TEST_CASE("the slot of a lost request comes back one period after the loss, without credit") {
     GlobalLimit global = with_limit(1);
-    global.lose(global.take(start), start + 60ms, 20ms);
-    CHECK_FALSE(has_room(global, start + 1060ms - 1ns, 20ms));
-    CHECK(has_room(global, start + 1060ms, 20ms));
+    global.lose(global.take(start), start + 60ms);
+    CHECK_FALSE(has_room(global, start + 1060ms - 1ns, 200ms));
+    CHECK(global.next_change(start + 60ms, 200ms) == start + 1060ms);
+    CHECK(has_room(global, start + 1060ms, 200ms));
 }
 
 TEST_CASE("slots on their way back cost no memory without end while others are free") {
@@ -195,6 +196,14 @@ TEST_CASE("a bound on holding frees the slot of an answer that is slow, once") {
     global.give_back(slow, start + 4s); // too late to give anything back
     CHECK_FALSE(has_room(global, start + 5s + 500ms));
     CHECK(global.held() == 1);
+}
+
+TEST_CASE("an answer that comes after the bound on holding holds nothing up") {
+    GlobalLimit global = with_limit(2, 1s, 3s);
+    const GlobalLimit::Slot slow = global.take(start);
+    global.give_back(slow, start + 10s); // nobody has asked for room since it was over
+    (void)global.take(start + 10s);
+    CHECK(has_room(global, start + 10s));
 }
 
 TEST_CASE("held slots come to zero, whatever became of their requests") {

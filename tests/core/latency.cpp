@@ -111,6 +111,15 @@ TEST_CASE("a request that came too early halves the credit, and time restores it
     CHECK(is_about(latency.credit(now), 60ms));
 }
 
+TEST_CASE("whatever refusals teach, no credit is above the cap") {
+    Latency latency(500us);
+    for (int i = 0; i < 10; ++i)
+        latency.sample(60ms, start);
+    CHECK(latency.credit(start) == 500us);
+    latency.distrust(start);
+    CHECK(latency.credit(start) <= 500us);
+}
+
 TEST_CASE("a clock that went backwards is no sample") {
     Latency latency = with_samples(std::vector<Duration>(50, 60ms));
     latency.sample(-1ms, start);

@@ -60,13 +60,13 @@ public:
     Slot take(Time now);
 
     /// The answer came at `now`.
-    void give_back(Slot slot, Time now);
+    void give_back(Slot slot, Time now) { settle(slot, now, false); }
     /// The request was lost, and nobody knows whether it has arrived yet: no credit is due.
-    void lose(Slot slot, Time now, Duration credit) { give_back(slot, now + credit); }
+    void lose(Slot slot, Time now) { settle(slot, now, true); }
 
     /// The request was never sent.
     void cancel(Slot slot) noexcept {
-        if (settle(slot)) --held_;
+        if (settle_hold(slot, Time::min())) --held_;
     }
 
     /// The next moment after `now` at which room may appear by itself, or `never`.
@@ -81,15 +81,20 @@ private:
         bool settled;
     };
 
+    struct Settled {
+        Time at;
+        bool lost;
+    };
+
     [[nodiscard]] Time end_of(const Hold& hold) const noexcept {
         return longest_hold_ == Duration(0) ? never : hold.taken + longest_hold_;
     }
-    /// When the slot of a request comes back that was answered then.
-    [[nodiscard]] Time release_of(Time answered, Duration credit) const noexcept {
-        return answered + period_ - std::min(credit, period_);
+    [[nodiscard]] Time release_of(const Settled& request, Duration credit) const noexcept {
+        return request.at + period_ - (request.lost ? Duration(0) : std::min(credit, period_));
     }
     void expire(Time now, Duration credit) noexcept;
-    bool settle(Slot slot) noexcept;
+    void settle(Slot slot, Time now, bool lost);
+    bool settle_hold(Slot slot, Time now) noexcept;
     /// Odd, so that none is 0.
     [[nodiscard]] Slot name_of(std::size_t hold) const noexcept {
         return static_cast<Slot>(2 * (first_hold_ + hold) + 1);
@@ -104,38 +109,41 @@ private:
     Duration longest_hold_{0};
     Time blocked_until_ = Time::min();
     std::int64_t held_ = 0; // at most: some may be back already
-    // Whose slots are not back yet. In order but for lost requests, which may hold up a few.
-    Fifo<Time> answered_;
+    // Whose slots are not back yet, in the order in which they come back: one that comes later than
+    // it must, behind a lost request, is merely late.
+    Fifo<Settled> settled_;
     Fifo<Hold> holds_;             // of all requests not yet expired; kept only for longest_hold_
     std::uint64_t first_hold_ = 0; // how many were before holds_.front()
 };
 
 inline GlobalLimit::Slot GlobalLimit::take(Time now) {
+    if (longest_hold_ != Duration(0)) {
+        if (holds_.full()) expire(now, Duration(0));
+        holds_.push_back({now, false});
+    }
     ++held_;
-    if (longest_hold_ == Duration(0)) return 0;
-    if (holds_.full()) expire(now, Duration(0));
-    holds_.push_back({now, false});
-    return name_of(holds_.size() - 1);
+    return longest_hold_ == Duration(0) ? 0 : name_of(holds_.size() - 1);
 }
 
-inline bool GlobalLimit::settle(Slot slot) noexcept {
+/// False: its time is over, and the slot is back or about to be.
+inline bool GlobalLimit::settle_hold(Slot slot, Time now) noexcept {
     if (slot == 0) return true; // taken while no bound was set
     const std::size_t hold = hold_of(slot);
-    if (hold >= holds_.size()) return false; // its time is over
+    if (hold >= holds_.size() || end_of(holds_[hold]) <= now) return false;
     holds_[hold].settled = true;
     return true;
 }
 
-inline void GlobalLimit::give_back(Slot slot, Time now) {
-    if (!settle(slot)) return;
-    if (answered_.full()) [[unlikely]]
+inline void GlobalLimit::settle(Slot slot, Time now, bool lost) {
+    if (!settle_hold(slot, now)) return;
+    if (settled_.full()) [[unlikely]]
         expire(now, Duration(0));
-    answered_.push_back(now);
+    settled_.push_back({now, lost});
 }
 
 [[gnu::noinline]] inline void GlobalLimit::expire(Time now, Duration credit) noexcept {
-    while (!answered_.empty() && release_of(answered_.front(), credit) <= now) {
-        answered_.pop_front();
+    while (!settled_.empty() && release_of(settled_.front(), credit) <= now) {
+        settled_.pop_front();
         --held_;
     }
     while (!holds_.empty() && (holds_.front().settled || end_of(holds_.front()) <= now)) {
@@ -148,7 +156,7 @@ inline void GlobalLimit::give_back(Slot slot, Time now) {
 
 inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {
     if (now < blocked_until_) return blocked_until_;
-    Time next = answered_.empty() ? never : release_of(answered_.front(), credit);
+    Time next = settled_.empty() ? never : release_of(settled_.front(), credit);
     if (!holds_.empty()) next = std::min(next, end_of(holds_.front()));
     return next > now ? next : never;
 }
@@ -159,9 +167,9 @@ inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) 
     if (limit_ == 0 || held_ + ahead < limit_) return start;
     // The slots in use come back in order; whoever is behind all of them waits whole periods more.
     const std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
-    const auto known = static_cast<std::int64_t>(answered_.size());
+    const auto known = static_cast<std::int64_t>(settled_.size());
     if (behind >= known) return start + ((behind - known) / limit_ + 1) * period_;
-    return std::max(start, release_of(answered_[static_cast<std::size_t>(behind)], credit));
+    return std::max(start, release_of(settled_[static_cast<std::size_t>(behind)], credit));
 }
 
 } // namespace sluice::core

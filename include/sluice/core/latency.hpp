@@ -128,7 +128,8 @@ inline Duration Latency::credit(Time now) const noexcept {
 }
 
 inline void Latency::distrust(Time now) noexcept {
-    trusted_ = std::max(Duration(std::chrono::milliseconds(1)), credit(now) / 2);
+    const Duration half = std::max(Duration(std::chrono::milliseconds(1)), credit(now) / 2);
+    trusted_ = std::min(cap_, half);
 }
 
 } // namespace sluice::core

@@ -48,6 +48,8 @@ inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
 }
 
 inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) {
+    place.holds_slot = !lane.traits.exempt;
+    if (place.holds_slot) place.slot = global_.take(now); // may throw, hence first
     if (place.lane == nullptr) {
         place.lane = &lane;
         lane.holders.fetch_add(1, std::memory_order_relaxed);
@@ -58,8 +60,6 @@ inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) 
     place.token = token_;
     place.warm = connections_.take(now);
     place.probe = false;
-    place.holds_slot = !lane.traits.exempt;
-    if (place.holds_slot) place.slot = global_.take(now);
     ++lane.in_flight;
     ++bucket.in_flight;
     registry_.add_place(bucket);
@@ -69,11 +69,11 @@ inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) 
 
 inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
+    const bool probe = !bucket.key.hash_known && !bucket.window.answered();
+    if (probe) probes_.add(bucket.key.major, now); // may throw as well
     hold(lane, bucket, now, place);
+    place.probe = probe;
     gate_->pass(now);
-    if (bucket.key.hash_known || bucket.window.answered()) return;
-    place.probe = true;
-    probes_.add(bucket.key.major, now);
 }
 
 /// Whether a request that its bucket has room for has to queue with those of other buckets.
@@ -122,7 +122,7 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
         return false;
     if (!lane.traits.exempt && !global_.surely_has_room(now)) [[unlikely]]
         return false;
-    assert(calm(now) && admits(lane, now));
+    assert(gate_.use_count() > 1 || (calm(now) && admits(lane, now))); // others may trouble theirs
     hold(lane, bucket, now, place);
     return true;
 }

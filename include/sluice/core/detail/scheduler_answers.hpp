@@ -112,7 +112,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
 
 inline void Scheduler::lose(Place& place, Time now) {
     sync(now);
-    if (place.holds_slot) global_.lose(place.slot, now, credit(now));
+    if (place.holds_slot) global_.lose(place.slot, now);
     uncount(place, now).lose(now);
     ++counters_.lost;
     unpin(place, now);
