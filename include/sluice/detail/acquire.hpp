@@ -64,14 +64,14 @@ struct TicketAccess {
 
 struct DeliverTicket {
     template <class Handler>
-    void operator()(Handler handler, WaitResult result) const {
-        Ticket ticket;
-        if (result.code) {
-            core::Scheduler::release(result.place);
-            TicketAccess::refuse(ticket, std::move(result.refusal));
-        } else {
-            ticket = Issued<Issuer>{result.issuer, result.place};
+    void operator()(Handler& handler, WaitResult& result) const {
+        if (!result.code) [[likely]] {
+            const Issued<Issuer> issued{result.issuer, result.place};
+            return std::move(handler)(result.code, Ticket(issued));
         }
+        core::Scheduler::release(result.place);
+        Ticket ticket;
+        TicketAccess::refuse(ticket, std::move(result.refusal));
         std::move(handler)(result.code, std::move(ticket));
     }
 };
@@ -81,7 +81,7 @@ struct DeliverAgain {
     Ticket* ticket;
 
     template <class Handler>
-    void operator()(Handler handler, WaitResult result) const {
+    void operator()(Handler& handler, WaitResult& result) const {
         if (result.code) {
             core::Scheduler::release(result.place); // the ticket has its own hold on the lane
             TicketAccess::refuse(*ticket, std::move(result.refusal));

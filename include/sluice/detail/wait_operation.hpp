@@ -37,8 +37,7 @@ public:
             issuer->cancel(place);
             outcome = boost::asio::error::operation_aborted;
         }
-        return {std::move(issuer), outcome.code(), std::exchange(place, core::Place()),
-                std::move(refusal)};
+        return {std::move(issuer), outcome.code(), place, std::move(refusal)};
     }
 
     void give_back() noexcept {

@@ -76,7 +76,8 @@ boost::asio::execution_context& context_of(const Executor& executor) {
     return boost::asio::query(executor, boost::asio::execution::context);
 }
 
-/// `Deliver` makes the handler's arguments: deliver(handler, result) calls it.
+/// `Deliver` makes the handler's arguments: deliver(handler, result) calls it, as an rvalue, and
+/// moves out of the result.
 template <class Operation, class Handler, class Deliver>
 class HandlerOperation final : public Operation {
     using Owner = typename Operation::Owner;
@@ -115,7 +116,7 @@ public:
         // Work is released only after the handler has run: a context must not stop in between.
         const Executor keep_running = std::move(executor_);
         Handler handler = release();
-        deliver(std::move(handler), std::move(result));
+        deliver(handler, result);
     }
 
     void throw_away() noexcept override {

@@ -10,7 +10,7 @@ namespace sluice::gateway::detail {
 
 struct DeliverPermit {
     template <class Handler, class Result>
-    void operator()(Handler handler, Result result) const {
+    void operator()(Handler& handler, Result& result) const {
         std::move(handler)(result.code, std::move(result.permit));
     }
 };
