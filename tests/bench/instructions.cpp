@@ -46,6 +46,12 @@ void require(bool condition) {
     std::exit(1);
 }
 
+inline constexpr auto edit_message =
+    sluice::route<"PATCH /channels/{channel.id}/messages/{message.id}">;
+
+/// Whether two routes show one hash, so that each answer is compared with those of the other.
+enum class Routes { one, two };
+
 /// A limiter whose buckets all exist and have answers.
 template <class Mutex>
 struct Bench {
@@ -57,24 +63,26 @@ struct Bench {
     bench::Reply reply = bench::full_reply();
     sluice::Response answer = sluice::response_from(reply);
 
-    Bench() {
+    explicit Bench(Routes routes) {
         counters.reserve(buckets);
         for (std::size_t i = 0; i < buckets; ++i) {
             const std::uint64_t channel = bench::channel(i);
-            auto ticket = limiter.try_acquire(bench::create_message(channel));
-            require(ticket.has_value());
-            ticket->update(answer);
+            use(bench::create_message(channel));
+            if (routes == Routes::two) use(edit_message(channel, 1));
             counters.acquire(channel);
         }
     }
 
+    void use(const sluice::Route& route) {
+        auto ticket = limiter.try_acquire(route);
+        require(ticket.has_value());
+        ticket->update(answer);
+    }
+
     void try_acquire(std::size_t count) {
         bench::Wander channels(buckets);
-        for (std::size_t i = 0; i < count; ++i) {
-            auto ticket = limiter.try_acquire(bench::create_message(channels.next()));
-            require(ticket.has_value());
-            ticket->update(answer);
-        }
+        for (std::size_t i = 0; i < count; ++i)
+            use(bench::create_message(channels.next()));
     }
 
     void try_acquire_and_parse(std::size_t count) {
@@ -125,6 +133,7 @@ using Unlocked = Bench<sluice::NullMutex>;
 
 std::optional<Locked> locked;
 std::optional<Unlocked> unlocked;
+std::optional<Locked> shared;
 
 } // namespace
 
@@ -138,6 +147,9 @@ SLUICE_MEASURED measured_try_acquire() {
 }
 SLUICE_MEASURED measured_try_acquire_unlocked() {
     unlocked->try_acquire(operations);
+}
+SLUICE_MEASURED measured_try_acquire_shared() {
+    shared->try_acquire(operations);
 }
 SLUICE_MEASURED measured_try_acquire_and_parse() {
     locked->try_acquire_and_parse(operations);
@@ -189,9 +201,10 @@ struct Measured {
     void (*run)();
 };
 
-constexpr std::array<Measured, 10> all{{
+constexpr std::array<Measured, 11> all{{
     {"try_acquire", measured_try_acquire},
     {"try_acquire_unlocked", measured_try_acquire_unlocked},
+    {"try_acquire_shared", measured_try_acquire_shared},
     {"try_acquire_and_parse", measured_try_acquire_and_parse},
     {"acquire", measured_acquire},
     {"acquire_unlocked", measured_acquire_unlocked},
@@ -207,13 +220,15 @@ constexpr std::array<Measured, 10> all{{
 int main(int count, char** arguments) {
     const std::string_view wanted = count > 1 ? arguments[1] : "";
     bench::leave_single_threaded_mode();
-    locked.emplace();
-    unlocked.emplace();
+    locked.emplace(Routes::one);
+    unlocked.emplace(Routes::one);
+    shared.emplace(Routes::two);
     for (const Measured& each : all) {
         if (!wanted.empty() && each.name != wanted) continue;
         each.run();
         std::printf("%s %zu\n", each.name.data(), operations);
     }
+    shared.reset();
     unlocked.reset();
     locked.reset();
     return 0;

@@ -17,6 +17,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -123,6 +124,11 @@ struct Bucket : BucketEntry {
     }
 
     [[nodiscard]] bool has_one_lane() const noexcept { return lanes.size() == 1; }
+    /// Whether all of its lanes are of this family of routes.
+    [[nodiscard]] bool is_of(std::uint64_t family) const noexcept {
+        return std::all_of(lanes.begin(), lanes.end(),
+                           [family](const Lane& lane) { return lane.traits.family == family; });
+    }
     /// The evidence that its routes share a counter; kept once there are several.
     [[nodiscard]] Sharing& sharing() {
         if (!rare().sharing) rare().sharing = std::make_unique<Sharing>();

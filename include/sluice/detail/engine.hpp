@@ -129,11 +129,12 @@ private:
     static errc code_of(core::Refused why) noexcept;
     core::Lane* find_lane(const Route& route, const core::LaneKey& key, core::Time now);
     core::Lane& lane_of(const Route& route, core::Time now);
-    bool try_take_any(const Route& route, std::int64_t min_remaining, core::Place& place,
-                      Turn turn);
+    bool try_take_any(const Route& route, core::Lane* known, std::int64_t min_remaining,
+                      core::Place& place, Turn turn);
     Verdict verdict_of(core::AnswerKind kind, core::Lane& lane, int status, core::Time now,
                        std::uint64_t arrival);
-    Verdict update_any(core::Place& place, const Response& answer, core::Time sent, Turn turn);
+    Verdict update_any(core::Place& place, const Response& answer, const core::Observation& seen,
+                       core::Time sent, Turn turn);
     Verdict update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
                             std::uint64_t arrival);
     Refusal refusal_of(const core::Lane& lane, core::Time now,
@@ -271,21 +272,22 @@ Engine<Clock, Mutex>::try_take(const Route& route, std::int64_t min_remaining, c
     if (!route.valid()) [[unlikely]]
         return false;
     Turn turn = enter();
+    core::Lane* lane = nullptr;
     if (!closed_ && min_remaining <= 1 && scheduler_.calm(turn.now)) [[likely]] {
-        core::Lane* lane = find_lane(route, key_of(route), turn.now);
+        lane = find_lane(route, key_of(route), turn.now);
         if (lane != nullptr && scheduler_.admit_plain(*lane, turn.now, place)) [[likely]]
             return true;
     }
-    return try_take_any(route, min_remaining, place, std::move(turn));
+    return try_take_any(route, lane, min_remaining, place, std::move(turn));
 }
 
 template <class Clock, class Mutex>
-[[gnu::noinline]] bool Engine<Clock, Mutex>::try_take_any(const Route& route,
+[[gnu::noinline]] bool Engine<Clock, Mutex>::try_take_any(const Route& route, core::Lane* known,
                                                           std::int64_t min_remaining,
                                                           core::Place& place, Turn turn) {
     const Session session(*this, std::move(turn));
     if (closed_) return false;
-    core::Lane& lane = lane_of(route, session.now());
+    core::Lane& lane = known != nullptr ? *known : lane_of(route, session.now());
     if (scheduler_.try_admit(lane, session.now(), place, min_remaining)) return true;
     scheduler_.leave(lane, session.now());
     return false;
@@ -304,8 +306,9 @@ void Engine<Clock, Mutex>::tell(const std::vector<core::Event>& events) noexcept
 }
 
 template <class Clock, class Mutex>
-Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane, int status,
-                                         core::Time now, std::uint64_t arrival) {
+[[gnu::noinline]] Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane,
+                                                           int status, core::Time now,
+                                                           std::uint64_t arrival) {
     const bool retry = status == 429 || status == 502 || status == 503 ||
                        ((status == 500 || status == 504) && lane.traits.idempotent);
     if (!retry) return {kind, false, {}};
@@ -325,18 +328,20 @@ Engine<Clock, Mutex>::update(core::Place& place, const Response& answer, core::T
     if (answer.status < least_invalid && place.taken() &&
         scheduler_.answer_plain(place, hash_in(answer), seen, sent)) [[likely]]
         return {};
-    return update_any(place, answer, sent, std::move(turn));
+    return update_any(place, answer, seen, sent, std::move(turn));
 }
 
 template <class Clock, class Mutex>
-[[gnu::noinline]] Verdict Engine<Clock, Mutex>::update_any(core::Place& place,
-                                                           const Response& answer, core::Time sent,
-                                                           Turn turn) {
+[[gnu::hot, gnu::flatten, gnu::noinline]] Verdict
+Engine<Clock, Mutex>::update_any(core::Place& place, const Response& response,
+                                 const core::Observation& seen, core::Time sent, Turn turn) {
     const Session session(*this, std::move(turn));
-    core::Answer seen = read_answer(answer);
-    if (!place.taken()) return update_unplaced(*place.lane, seen, session.now(), place.arrival);
-    const core::AnswerKind kind = scheduler_.answer(place, seen, sent, session.now());
-    return verdict_of(kind, *place.lane, answer.status, session.now(), place.arrival);
+    core::Answer answer = read_answer(response, seen);
+    if (!place.taken()) return update_unplaced(*place.lane, answer, session.now(), place.arrival);
+    const core::AnswerKind kind = scheduler_.answer(place, answer, sent, session.now());
+    constexpr int least_to_repeat = 429;
+    if (response.status < least_to_repeat) return {kind, false, {}};
+    return verdict_of(kind, *place.lane, response.status, session.now(), place.arrival);
 }
 
 template <class Clock, class Mutex>

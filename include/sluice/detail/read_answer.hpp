@@ -64,8 +64,8 @@ inline core::Observation read_observation(const Response& response) noexcept {
     return response.bucket ? response.bucket->view() : std::string_view();
 }
 
-/// The result refers to the text of `response.bucket`.
-inline core::Answer read_answer(const Response& response) noexcept {
+/// `seen` is what has been read of it. The result refers to the text of `response.bucket`.
+inline core::Answer read_answer(const Response& response, const core::Observation& seen) noexcept {
     return {
         .status = response.status,
         .from_discord = response.from_discord,
@@ -73,8 +73,11 @@ inline core::Answer read_answer(const Response& response) noexcept {
         .shared = response.scope == Scope::shared,
         .retry_after = wait_within(response.retry_after),
         .hash = hash_in(response),
-        .seen = read_observation(response),
+        .seen = seen,
     };
+}
+inline core::Answer read_answer(const Response& response) noexcept {
+    return read_answer(response, read_observation(response));
 }
 
 } // namespace sluice::detail

@@ -114,7 +114,7 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
     if (lane.granted != 0 || now < lane.blocked_until) [[unlikely]]
         return false;
-    if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
+    if (bucket.queued != 0 || bucket.has_lost()) [[unlikely]]
         return false;
     if (!bucket.key.hash_known || !probes_.empty()) [[unlikely]]
         return false;

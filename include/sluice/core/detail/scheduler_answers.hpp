@@ -78,7 +78,9 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     Bucket& bucket = *lane.bucket;
     if (place.bucket != &bucket || place.probe || !bucket.key.hash_known) [[unlikely]]
         return false;
-    if (bucket.queued != 0 || !bucket.plain() || !bucket.has_one_lane()) [[unlikely]]
+    if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
+        return false;
+    if (!bucket.has_one_lane() && !bucket.is_of(lane.traits.family)) [[unlikely]]
         return false;
     if (!seen.reset_after || settings_.record_events || !calm(now)) [[unlikely]]
         return false;
@@ -264,9 +266,7 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
         !seen.reset_after) {
         return counter;
     }
-    const bool several =
-        std::any_of(counter.lanes.begin(), counter.lanes.end(),
-                    [&](const Lane& other) { return other.traits.family != lane.traits.family; });
+    const bool several = !counter.is_of(lane.traits.family);
     if (*seen.limit != counter.window.limit()) counter.forget_sharing();
     if (!several || *seen.limit != counter.window.limit() || counter.window.counts_late()) {
         return counter;
