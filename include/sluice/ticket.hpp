@@ -69,8 +69,9 @@ public:
         }
         return *this;
     }
+    /// For the limiter, which alone can issue one.
     template <class From>
-    Ticket(detail::Issued<From> issued) noexcept
+    explicit Ticket(detail::Issued<From> issued) noexcept
         : issuer_(std::move(issued.issuer)), place_(issued.place) {}
     ~Ticket() {
         drop();
