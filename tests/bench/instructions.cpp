@@ -27,6 +27,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace {
 
@@ -131,6 +132,38 @@ struct Bench {
 using Locked = Bench<std::mutex>;
 using Unlocked = Bench<sluice::NullMutex>;
 
+/// Requests that queue up in one bucket, to be let go together.
+class Waiting {
+public:
+    explicit Waiting(std::size_t count) {
+        probe_ = limiter_.try_acquire(route_);
+        require(probe_.has_value());
+        tickets_.reserve(count);
+        for (std::size_t i = 0; i < count; ++i)
+            asio::co_spawn(context_, wait(), asio::detached);
+        context_.restart();
+        context_.poll();
+        require(limiter_.stats().queued == count);
+    }
+    void wake() {
+        probe_->update(open_);
+        context_.restart();
+        context_.poll();
+    }
+    [[nodiscard]] std::size_t woken() const noexcept { return tickets_.size(); }
+
+private:
+    asio::awaitable<void> wait() { tickets_.push_back(co_await limiter_.acquire(route_)); }
+
+    asio::io_context context_{1};
+    sluice::BucketManager limiter_{context_, bench::open_options(1)};
+    sluice::Route route_ = bench::create_message(bench::channel(0));
+    sluice::Response open_ = sluice::response_from(bench::full_reply());
+    std::optional<sluice::Ticket> probe_;
+    std::vector<sluice::Ticket> tickets_;
+};
+
+std::optional<Waiting> waiting;
 std::optional<Locked> locked;
 std::optional<Unlocked> unlocked;
 std::optional<Locked> shared;
@@ -162,6 +195,10 @@ SLUICE_MEASURED measured_acquire_unlocked() {
 }
 SLUICE_MEASURED measured_async_acquire() {
     locked->run(locked->async_acquire(operations));
+}
+
+SLUICE_MEASURED measured_wake() {
+    waiting->wake();
 }
 
 SLUICE_MEASURED measured_parse() {
@@ -196,12 +233,22 @@ SLUICE_MEASURED measured_locked_map() {
 
 namespace {
 
+/// Only the waking is measured: update() of the probe until the last coroutine has run.
+void queue_and_wake() {
+    constexpr std::size_t together = 1'000;
+    for (std::size_t woken = 0; woken < operations; woken += together) {
+        waiting.emplace(together);
+        measured_wake();
+        require(waiting->woken() == together);
+    }
+}
+
 struct Measured {
     std::string_view name;
     void (*run)();
 };
 
-constexpr std::array<Measured, 11> all{{
+constexpr std::array<Measured, 12> all{{
     {"try_acquire", measured_try_acquire},
     {"try_acquire_unlocked", measured_try_acquire_unlocked},
     {"try_acquire_shared", measured_try_acquire_shared},
@@ -209,6 +256,7 @@ constexpr std::array<Measured, 11> all{{
     {"acquire", measured_acquire},
     {"acquire_unlocked", measured_acquire_unlocked},
     {"async_acquire", measured_async_acquire},
+    {"wake", queue_and_wake},
     {"parse", measured_parse},
     {"route", measured_route},
     {"ready_awaitable", measured_ready_awaitable},
@@ -228,6 +276,7 @@ int main(int count, char** arguments) {
         each.run();
         std::printf("%s %zu\n", each.name.data(), operations);
     }
+    waiting.reset();
     shared.reset();
     unlocked.reset();
     locked.reset();
