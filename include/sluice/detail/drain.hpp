@@ -124,7 +124,17 @@ private:
         --left_;
         auto& first = static_cast<Operation&>(operations_.front());
         operations_.pop_front();
+        if (left_ > 0) fetch(static_cast<const Operation&>(operations_.front()));
         return &first;
+    }
+
+    /// What runs between two operations of a long queue puts them out of the caches. Asked for in
+    /// time, the next one is there at its turn.
+    static void fetch(const Operation& operation) noexcept {
+        constexpr std::size_t cache_line = 64;
+        const auto* const memory = reinterpret_cast<const char*>(&operation);
+        for (std::size_t at = 0; at < sizeof(Operation); at += cache_line)
+            __builtin_prefetch(memory + at);
     }
 
     const boost::asio::any_io_executor executor_;
