@@ -5,6 +5,7 @@
 #ifndef SLUICE_DETAIL_ACQUIRE_HPP
 #define SLUICE_DETAIL_ACQUIRE_HPP
 
+#include <sluice/detail/frame_wait.hpp>
 #include <sluice/ticket.hpp>
 
 #include <boost/asio/append.hpp>
@@ -55,10 +56,11 @@ struct TicketAccess {
         place.lane->holders.fetch_add(1, std::memory_order_relaxed);
         return place;
     }
-    /// The ticket holds, or was refused, what `renewed` is.
-    static void renew(Ticket& ticket, Ticket& renewed) noexcept {
-        if (renewed.place_.taken()) std::swap(ticket.place_, renewed.place_);
-        ticket.refusal_ = std::move(renewed.refusal_);
+    /// Puts the new place into the ticket that asked for it again, or why there is none.
+    static void renew(Ticket& ticket, WaitResult& result) noexcept {
+        if (!result.code) std::swap(ticket.place_, result.place);
+        core::Scheduler::release(result.place); // one of two holds on the lane
+        ticket.refusal_ = std::move(result.refusal);
     }
 };
 
@@ -76,19 +78,12 @@ struct DeliverTicket {
     }
 };
 
-/// Puts the new place into the ticket that asked for it again.
 struct DeliverAgain {
     Ticket* ticket;
 
     template <class Handler>
     void operator()(Handler& handler, WaitResult& result) const {
-        if (result.code) {
-            core::Scheduler::release(result.place); // the ticket has its own hold on the lane
-            TicketAccess::refuse(*ticket, std::move(result.refusal));
-        } else {
-            core::Scheduler::release(TicketAccess::place(*ticket));
-            TicketAccess::place(*ticket) = result.place;
-        }
+        TicketAccess::renew(*ticket, result);
         std::move(handler)(result.code);
     }
 };
@@ -109,6 +104,17 @@ struct StartWait {
     }
 };
 
+/// The same for a coroutine, whose operation lies in its frame.
+struct StartFrameWait {
+    template <class Handler, class Options>
+    void operator()(Handler&& handler, FrameWait* wait, const Route* route,
+                    const Options* options) const {
+        StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
+                    std::move(wait->result.issuer), WaitRequest{*route, *options},
+                    wait->result.place);
+    }
+};
+
 /// A lost place, and the same lane and arrival number again, when the operation is really begun.
 struct StartAgain {
     template <class Handler>
@@ -126,19 +132,12 @@ struct StartAgain {
     }
 };
 
-/// `place` is empty, or again(ticket).
-template <class CompletionToken>
-auto async_wait(std::shared_ptr<Issuer> issuer, const WaitRequest& request,
-                const core::Place& place, CompletionToken&& token) {
-    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
-        StartWait(), token, DeliverTicket(), std::move(issuer), request, place);
-}
-
 template <class CompletionToken>
 auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
                    const AcquireOptions& options, CompletionToken&& token) {
-    return async_wait(std::move(issuer), WaitRequest{route, options}, core::Place(),
-                      std::forward<CompletionToken>(token));
+    return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
+        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options},
+        core::Place());
 }
 
 /// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.
@@ -146,6 +145,13 @@ struct DefaultOptions {
     static constexpr std::int64_t min_remaining = AcquireOptions().min_remaining;
     operator AcquireOptions() const noexcept { return {}; }
 };
+
+/// Waits in the frame of the coroutine that awaits this, which keeps the arguments.
+template <class Options>
+auto async_wait(FrameWait& wait, const Route& route, const Options& options) {
+    return boost::asio::async_initiate<const boost::asio::deferred_t, void()>(
+        StartFrameWait(), boost::asio::deferred, &wait, &route, &options);
+}
 
 /// `From` is the limiter itself where its type is known, so that the way without waiting costs no
 /// virtual call.
@@ -155,21 +161,29 @@ boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route
     if (issuer->try_take(route, options.min_remaining, place)) {
         co_return Issued<From>{issuer, place};
     }
-    auto [code, ticket] = co_await async_acquire(std::move(issuer), route, options,
-                                                 boost::asio::as_tuple(boost::asio::deferred));
-    if (code) throw Error(code, ticket.refusal());
-    co_return std::move(ticket);
+    FrameWait wait;
+    wait.result.issuer = std::move(issuer);
+    co_await async_wait(wait, route, options);
+    WaitResult& result = wait.result;
+    if (result.code) {
+        core::Scheduler::release(result.place);
+        throw Error(result.code, result.refusal ? *result.refusal : Refusal());
+    }
+    co_return Issued<Issuer>{result.issuer, result.place};
 }
 
-/// Waits by the operation that acquire() has compiled already, for a ticket of its own.
+/// Waits by the operation that acquire() has compiled already.
 /// A template because g++ compiles every other coroutine, called or not.
 boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket) {
-    const std::shared_ptr<Issuer> issuer = TicketAccess::issuer(ticket);
-    if (issuer == nullptr) throw Error(errc::closed);
-    auto [code, renewed] = co_await async_wait(issuer, WaitRequest(), TicketAccess::again(ticket),
-                                               boost::asio::as_tuple(boost::asio::deferred));
-    TicketAccess::renew(ticket, renewed);
-    if (code) throw Error(code, ticket.refusal());
+    const Route route; // it has a lane already
+    const DefaultOptions options;
+    FrameWait wait;
+    wait.result.issuer = TicketAccess::issuer(ticket);
+    if (wait.result.issuer == nullptr) throw Error(errc::closed);
+    wait.result.place = TicketAccess::again(ticket);
+    co_await async_wait(wait, route, options);
+    TicketAccess::renew(ticket, wait.result);
+    if (wait.result.code) throw Error(wait.result.code, ticket.refusal());
 }
 
 } // namespace sluice::detail

@@ -76,6 +76,18 @@ boost::asio::execution_context& context_of(const Executor& executor) {
     return boost::asio::query(executor, boost::asio::execution::context);
 }
 
+/// Whose memory an operation takes: its delivery's, or else its handler's, or else what its thread
+/// has just let go of, as Asio's own operations do.
+template <class Handler, class Deliver>
+auto memory_of(const Handler& handler, const Deliver& deliver) noexcept {
+    if constexpr (requires { deliver.get_allocator(); }) {
+        return deliver.get_allocator();
+    } else {
+        return boost::asio::get_associated_allocator(handler,
+                                                     boost::asio::recycling_allocator<void>());
+    }
+}
+
 /// `Deliver` makes the handler's arguments: deliver(handler, result) calls it, as an rvalue, and
 /// moves out of the result.
 template <class Operation, class Handler, class Deliver>
@@ -84,15 +96,13 @@ class HandlerOperation final : public Operation {
     using Candidate = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
     using Executor = std::decay_t<decltype(boost::asio::prefer(
         std::declval<const Candidate&>(), boost::asio::execution::outstanding_work.tracked))>;
-    /// Where the handler does not say: memory that its thread has just let go of, as Asio's own
-    /// operations do.
-    using DefaultAllocator = boost::asio::recycling_allocator<void>;
-    using Allocator = typename std::allocator_traits<boost::asio::associated_allocator_t<
-        Handler, DefaultAllocator>>::template rebind_alloc<HandlerOperation>;
+    using Allocator = typename std::allocator_traits<decltype(memory_of(
+        std::declval<const Handler&>(),
+        std::declval<const Deliver&>()))>::template rebind_alloc<HandlerOperation>;
 
 public:
     static HandlerOperation& make(std::shared_ptr<Owner> issuer, Handler handler, Deliver deliver) {
-        Allocator allocator(boost::asio::get_associated_allocator(handler, DefaultAllocator()));
+        Allocator allocator(memory_of(handler, deliver));
         const Candidate executor =
             boost::asio::get_associated_executor(handler, issuer->executor());
         BasicContextService<Owner>::watch(context_of(executor), issuer);
@@ -206,7 +216,7 @@ private:
     Handler release() noexcept {
         if (this->connected) boost::asio::get_associated_cancellation_slot(handler_).clear();
         Handler handler = std::move(handler_);
-        Allocator allocator(boost::asio::get_associated_allocator(handler, DefaultAllocator()));
+        Allocator allocator(memory_of(handler, deliver_));
         this->~HandlerOperation();
         std::allocator_traits<Allocator>::deallocate(allocator, this, 1);
         return handler;
