@@ -272,6 +272,20 @@ TEST_CASE("a bucket hash is an opaque text of 1 to 64 visible characters") {
     CHECK_FALSE(parse_one("X-RateLimit-Bucket", "\xc3\xa4").bucket);
 }
 
+TEST_CASE("each character of a bucket hash has to be visible, wherever it stands") {
+    const std::size_t size =
+        GENERATE(std::size_t{1}, std::size_t{13}, std::size_t{32}, std::size_t{64});
+    for (std::size_t at = 0; at < size; ++at) {
+        for (int value = 0; value < 256; ++value) {
+            std::string text(size, '~');
+            text[at] = static_cast<char>(value);
+            const bool visible = value >= '!' && value <= '~';
+            CAPTURE(at, value);
+            REQUIRE(BucketHash::parse(text).has_value() == visible);
+        }
+    }
+}
+
 TEST_CASE("bucket hashes are equal and hash alike exactly when their texts are equal") {
     const std::unordered_set<BucketHash> hashes{*BucketHash::parse("a"), *BucketHash::parse("ab"),
                                                 *BucketHash::parse("ab")};

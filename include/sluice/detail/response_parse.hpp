@@ -20,6 +20,7 @@
 #include <optional>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 namespace sluice::detail {
 
@@ -29,12 +30,11 @@ template <class T>
 class Once {
 public:
     void see(const std::optional<T>& value) noexcept {
-        if (!seen_) {
-            value_ = value;
-        } else if (value_ != value) {
-            value_.reset();
+        if (std::exchange(seen_, true)) {
+            if (value_ != value) value_.reset();
+        } else if (value) { // by parts, as it was written: a word read over two writes has to wait
+            value_.emplace(*value);
         }
-        seen_ = true;
     }
 
     [[nodiscard]] const std::optional<T>& value() const noexcept { return value_; }
@@ -46,6 +46,9 @@ private:
 
 class ResponseReader {
 public:
+    /// Not a constant expression: g++ 12 clears the memory of those first, all of it.
+    ResponseReader() noexcept {}
+
     void see(std::string_view name, std::string_view value) noexcept;
     /// `told` is what the body says, if it is that of a 429.
     [[nodiscard]] Response finish(int status, std::string_view body,

@@ -11,6 +11,7 @@
 #include <sluice/detail/ascii.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
@@ -20,6 +21,7 @@
 #include <optional>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 
 namespace sluice::detail {
 
@@ -43,22 +45,32 @@ inline constexpr std::size_t longest_number = 64;
     return text;
 }
 
-/// Equal but for the case of ASCII letters, at the first `Size` characters of both; `lower`
-/// consists of small letters and hyphens. The size is a template argument, and the loop goes by
-/// words, because this is where Response::parse spends its time: by characters it takes half as
-/// long again.
+/// Equal but for the case of ASCII letters, at the first characters of both, as many as a word has.
+template <class Word>
+[[nodiscard]] bool same_word(const char* text, const char* lower) noexcept {
+    constexpr Word each = static_cast<Word>(~Word{0}) / 0xff; // times a byte: that in each
+    Word given = 0;
+    Word wanted = 0;
+    std::memcpy(&given, text, sizeof given);
+    std::memcpy(&wanted, lower, sizeof wanted);
+    // In each byte bit 0x40 tells a letter from a hyphen, and bit 0x20 is its case.
+    const auto letter_case = static_cast<Word>((wanted & each * 0x40) >> 1);
+    return ((given ^ wanted) & ~letter_case) == 0;
+}
+
+/// The same at the first `Size` characters; `lower` consists of small letters and hyphens. By whole
+/// words, the last of which may look at some characters again: this is where Response::parse
+/// spends its time, and a word put together from parts costs more than it saves.
 template <std::size_t Size>
 [[nodiscard]] bool same_letters_at(const char* text, const char* lower) noexcept {
-    constexpr std::size_t step = std::min(Size, sizeof(std::uint64_t));
-    std::uint64_t given = 0;
-    std::uint64_t wanted = 0;
-    std::memcpy(&given, text, step);
-    std::memcpy(&wanted, lower, step);
-    // In each byte bit 0x40 tells a letter from a hyphen, and bit 0x20 is its case.
-    const std::uint64_t letter_case = (wanted & 0x4040404040404040U) >> 1U;
-    if (((given ^ wanted) & ~letter_case) != 0) return false;
-    if constexpr (Size > step) return same_letters_at<Size - step>(text + step, lower + step);
-    return true;
+    using Small = std::conditional_t<(Size >= 2), std::uint16_t, std::uint8_t>;
+    using Middle = std::conditional_t<(Size >= 4), std::uint32_t, Small>;
+    using Word = std::conditional_t<(Size >= 8), std::uint64_t, Middle>;
+    constexpr std::size_t last = Size - sizeof(Word);
+    for (std::size_t at = 0; at < last; at += sizeof(Word)) {
+        if (!same_word<Word>(text + at, lower + at)) return false;
+    }
+    return same_word<Word>(text + last, lower + last);
 }
 
 template <std::size_t N>
@@ -94,16 +106,21 @@ struct Decimal {
 /// The digits behind the point. What is finer than a nanosecond counts as a whole one, because a
 /// wait may be too long by that much and never too short.
 [[nodiscard]] constexpr std::optional<Decimal> parse_fraction(std::string_view digits) noexcept {
-    if (digits.empty() || !std::all_of(digits.begin(), digits.end(), is_digit)) return std::nullopt;
+    if (digits.empty()) return std::nullopt;
     std::int64_t fraction = 0;
     std::int64_t unit = 1'000'000'000;
-    while (unit > 1 && !digits.empty()) {
-        unit /= 10;
-        fraction += unit * (digits.front() - '0');
-        digits.remove_prefix(1);
+    bool finer = false;
+    for (const char c : digits) {
+        if (!is_digit(c)) return std::nullopt;
+        if (unit > 1) {
+            unit /= 10;
+            fraction += unit * (c - '0');
+        } else {
+            finer = finer || c != '0';
+        }
     }
-    if (digits.find_first_not_of('0') != std::string_view::npos) ++fraction;
-    return Decimal{std::chrono::nanoseconds{fraction}, std::chrono::nanoseconds{unit}};
+    return Decimal{std::chrono::nanoseconds{fraction + (finer ? 1 : 0)},
+                   std::chrono::nanoseconds{unit}};
 }
 
 /// `1*DIGIT [ "." 1*DIGIT ]` seconds, at most `most`.
@@ -128,51 +145,66 @@ struct Decimal {
     return result;
 }
 
-/// The place of the first three letters of `text` among the names that `names` strings together.
-[[nodiscard]] constexpr std::optional<unsigned> parse_name(std::string_view text,
-                                                           std::string_view names) noexcept {
-    for (std::size_t i = 0; i < names.size(); i += 3) {
-        if (text[0] == names[i] && text[1] == names[i + 1] && text[2] == names[i + 2]) {
-            return static_cast<unsigned>(i / 3);
-        }
-    }
-    return std::nullopt;
+/// The three letters from `at` on, in one number. Only for texts that are long enough.
+[[nodiscard]] constexpr std::uint32_t letters_at(std::string_view text, std::size_t at) noexcept {
+    std::uint32_t letters = 0;
+    for (std::size_t i = at; i < at + 3; ++i)
+        letters = letters << 8U | static_cast<unsigned char>(text[i]);
+    return letters;
 }
 
-/// `width` digits at `offset`. Only for texts that are long enough.
-[[nodiscard]] constexpr std::optional<unsigned>
-parse_digits(std::string_view text, std::size_t offset, std::size_t width) noexcept {
-    unsigned value = 0;
-    for (const char c : text.substr(offset, width)) {
-        if (!is_digit(c)) return std::nullopt;
-        value = value * 10 + static_cast<unsigned>(c - '0');
+/// Names of three letters that a text strings together.
+template <std::size_t Count>
+struct Names {
+    constexpr explicit Names(std::string_view text) noexcept {
+        for (std::size_t i = 0; i < Count; ++i)
+            letters[i] = letters_at(text, 3 * i);
     }
-    return value;
+    /// Which of them it is; Count: none.
+    [[nodiscard]] constexpr unsigned find(std::uint32_t name) const noexcept {
+        unsigned at = 0;
+        while (at < Count && letters[at] != name)
+            ++at;
+        return at;
+    }
+
+    std::array<std::uint32_t, Count> letters{};
+};
+inline constexpr Names<12> month_names("JanFebMarAprMayJunJulAugSepOctNovDec");
+inline constexpr Names<7> day_names("MonTueWedThuFriSatSun");
+
+/// Two digits from `at` on; more than 99: they are none. Only for texts that are long enough.
+[[nodiscard]] constexpr unsigned two_digits(std::string_view text, std::size_t at) noexcept {
+    constexpr unsigned none = 1'000;
+    const char tens = text[at];
+    const char ones = text[at + 1];
+    if (!is_digit(tens) || !is_digit(ones)) return none;
+    return static_cast<unsigned>(tens - '0') * 10 + static_cast<unsigned>(ones - '0');
 }
 
-/// "06 Nov 1994"
+/// "06 Nov 1994" from `at` on.
 [[nodiscard]] constexpr std::optional<std::chrono::sys_days>
-parse_calendar_day(std::string_view text) noexcept {
-    const auto day = parse_digits(text, 0, 2);
-    const auto month = parse_name(text.substr(3), "JanFebMarAprMayJunJulAugSepOctNovDec");
-    const auto year = parse_digits(text, 7, 4);
-    if (!day || !month || !year) return std::nullopt;
-    const std::chrono::year_month_day date{std::chrono::year{static_cast<int>(*year)},
-                                           std::chrono::month{*month + 1}, std::chrono::day{*day}};
+parse_calendar_day(std::string_view text, std::size_t at) noexcept {
+    const unsigned day = two_digits(text, at);
+    const unsigned month = month_names.find(letters_at(text, at + 3)) + 1;
+    const unsigned century = two_digits(text, at + 7);
+    const unsigned year = two_digits(text, at + 9);
+    if (day > 31 || century > 99 || year > 99) return std::nullopt;
+    const std::chrono::year_month_day date{
+        std::chrono::year{static_cast<int>(century * 100 + year)}, std::chrono::month{month},
+        std::chrono::day{day}};
     if (!date.ok()) return std::nullopt;
     return std::chrono::sys_days{date};
 }
 
-/// "08:49:37", where 60 is a leap second.
+/// "08:49:37" from `at` on, where 60 is a leap second.
 [[nodiscard]] constexpr std::optional<std::chrono::seconds>
-parse_time_of_day(std::string_view text) noexcept {
-    const auto hour = parse_digits(text, 0, 2);
-    const auto minute = parse_digits(text, 3, 2);
-    const auto second = parse_digits(text, 6, 2);
-    if (!hour || !minute || !second) return std::nullopt;
-    if (*hour > 23 || *minute > 59 || *second > 60) return std::nullopt;
-    return std::chrono::hours{*hour} + std::chrono::minutes{*minute} +
-           std::chrono::seconds{*second};
+parse_time_of_day(std::string_view text, std::size_t at) noexcept {
+    const unsigned hour = two_digits(text, at);
+    const unsigned minute = two_digits(text, at + 3);
+    const unsigned second = two_digits(text, at + 6);
+    if (hour > 23 || minute > 59 || second > 60) return std::nullopt;
+    return std::chrono::hours{hour} + std::chrono::minutes{minute} + std::chrono::seconds{second};
 }
 
 /// RFC 9110, 5.6.7, the one form that servers may still send: "Sun, 06 Nov 1994 08:49:37 GMT".
@@ -182,13 +214,11 @@ parse_date(std::string_view text) noexcept {
     constexpr std::string_view shape = "ddd, dd mmm yyyy hh:mm:ss GMT";
     text = trim(text);
     if (text.size() != shape.size()) return std::nullopt;
-    for (std::size_t i = 0; i < shape.size(); ++i) {
-        const bool placeholder = shape[i] >= 'a' && shape[i] <= 'z';
-        if (!placeholder && text[i] != shape[i]) return std::nullopt;
-    }
-    const auto day = parse_calendar_day(text.substr(5));
-    const auto time = parse_time_of_day(text.substr(17));
-    if (!parse_name(text, "MonTueWedThuFriSatSun") || !day || !time) return std::nullopt;
+    const auto fits = [text, shape](auto... at) { return (... && (text[at] == shape[at])); };
+    if (!fits(3U, 4U, 7U, 11U, 16U, 19U, 22U, 25U, 26U, 27U, 28U)) return std::nullopt;
+    const auto day = parse_calendar_day(text, 5);
+    const auto time = parse_time_of_day(text, 17);
+    if (day_names.find(letters_at(text, 0)) == 7 || !day || !time) return std::nullopt;
     const std::chrono::sys_seconds date = *day + *time;
     const auto since_epoch = date.time_since_epoch();
     if (since_epoch.count() < 0 || since_epoch > latest_instant) return std::nullopt;
