@@ -429,8 +429,8 @@ void measure_pauses(bench::Report& report) {
 // --- Allocations
 // ----------------------------------------------------------------------------------
 
-asio::awaitable<void> acquire_cycles(Bench& bot, std::size_t count, bool deferred) {
-    const bench::Reply reply = bench::full_reply();
+asio::awaitable<void> acquire_cycles(Bench& bot, const bench::Reply& reply, std::size_t count,
+                                     bool deferred) {
     bench::Wander channels(1000);
     for (std::size_t i = 0; i < count; ++i) {
         const sluice::Route route = bench::create_message(channels.next());
@@ -457,7 +457,7 @@ void measure_allocations(bench::Report& report) {
                    static_cast<double>(bench::allocations - before) * 1000 / cycles, "", target);
     };
     const auto spawn = [&](bool deferred) {
-        asio::co_spawn(bot.context, acquire_cycles(bot, cycles, deferred), asio::detached);
+        asio::co_spawn(bot.context, acquire_cycles(bot, reply, cycles, deferred), asio::detached);
         bot.context.restart();
         bot.context.run();
     };
