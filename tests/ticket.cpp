@@ -279,6 +279,27 @@ TEST_CASE("several refused requests keep their order, whichever was answered fir
     CHECK(later.granted());
 }
 
+TEST_CASE("a ticket that is granted twice loses the first place, and forgets none") {
+    const bool in_coroutine = GENERATE(false, true);
+    VirtualBot bot;
+    Ticket ticket = take(bot);
+    ticket.update(answer(5, 4, 5s));
+    Again again;
+    for (int i = 0; i < 2; ++i) {
+        if (in_coroutine) {
+            asio::co_spawn(bot.io, ticket.reacquire(), asio::detached);
+        } else {
+            ticket.async_reacquire(again.handler());
+        }
+    }
+    bot.pass(10ms);
+    CHECK(ticket);
+    CHECK(bot.limiter.stats().in_flight == 1);
+    CHECK(bot.limiter.stats().counters.lost == 1);
+    ticket.update(answer(5, 2, 5s));
+    CHECK(bot.limiter.stats().in_flight == 0);
+}
+
 TEST_CASE("reacquire of an unsettled ticket counts the first try as lost") {
     VirtualBot bot;
     Ticket ticket = take(bot);

@@ -58,7 +58,10 @@ struct TicketAccess {
     }
     /// Puts the new place into the ticket that asked for it again, or why there is none.
     static void renew(Ticket& ticket, WaitResult& result) noexcept {
-        if (!result.code) std::swap(ticket.place_, result.place);
+        if (!result.code) {
+            lose(ticket); // what another wait or an assignment has put there meanwhile
+            std::swap(ticket.place_, result.place);
+        }
         core::Scheduler::release(result.place); // one of two holds on the lane
         ticket.refusal_ = std::move(result.refusal);
     }
