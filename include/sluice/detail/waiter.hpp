@@ -185,10 +185,10 @@ private:
     HandlerOperation(std::shared_ptr<Owner> from, Handler&& handler, Deliver&& deliver,
                      const Candidate& executor)
         : Operation(std::move(from)),
-          handler_(std::move(handler)),
-          deliver_(std::move(deliver)),
           executor_(
-              boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)) {}
+              boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)),
+          handler_(std::move(handler)),
+          deliver_(std::move(deliver)) {}
     ~HandlerOperation() = default;
 
     /// What the executor holds. Thrown away without being run, it gives back what was granted.
@@ -222,9 +222,11 @@ private:
         return handler;
     }
 
+    // First, because to make it may fail: the handler must not be in here then. It may own the
+    // frame that this lies in.
+    Executor executor_;
     Handler handler_;
     [[no_unique_address]] Deliver deliver_;
-    Executor executor_;
 };
 
 } // namespace sluice::detail
