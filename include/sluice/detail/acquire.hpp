@@ -81,6 +81,7 @@ struct DeliverTicket {
     }
 };
 
+/// Puts the result into the ticket that waits.
 struct DeliverAgain {
     Ticket* ticket;
 
@@ -113,8 +114,13 @@ struct StartFrameWait {
     void operator()(Handler&& handler, FrameWait* wait, const Route* route,
                     const Options* options) const {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
-                    std::move(wait->result.issuer), WaitRequest{*route, *options},
-                    wait->result.place);
+                    std::move(wait->result.issuer), WaitRequest{*route, *options}, core::Place());
+    }
+    /// Only now is the lane held again: nothing can come between and forget that.
+    template <class Handler>
+    void operator()(Handler&& handler, FrameWait* wait, Ticket* ticket) const {
+        StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
+                    TicketAccess::issuer(*ticket), WaitRequest(), TicketAccess::again(*ticket));
     }
 };
 
@@ -149,11 +155,12 @@ struct DefaultOptions {
     operator AcquireOptions() const noexcept { return {}; }
 };
 
-/// Waits in the frame of the coroutine that awaits this, which keeps the arguments.
-template <class Options>
-auto async_wait(FrameWait& wait, const Route& route, const Options& options) {
+/// Waits in the frame of the coroutine that awaits this, which keeps the arguments: those of
+/// StartFrameWait.
+template <class... What>
+auto async_wait(FrameWait& wait, What&... what) {
     return boost::asio::async_initiate<const boost::asio::deferred_t, void()>(
-        StartFrameWait(), boost::asio::deferred, &wait, &route, &options);
+        StartFrameWait(), boost::asio::deferred, &wait, &what...);
 }
 
 /// `From` is the limiter itself where its type is known, so that the way without waiting costs no
@@ -178,13 +185,9 @@ boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route
 /// Waits by the operation that acquire() has compiled already.
 /// A template because g++ compiles every other coroutine, called or not.
 boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket) {
-    const Route route; // it has a lane already
-    const DefaultOptions options;
+    if (TicketAccess::issuer(ticket) == nullptr) throw Error(errc::closed);
     FrameWait wait;
-    wait.result.issuer = TicketAccess::issuer(ticket);
-    if (wait.result.issuer == nullptr) throw Error(errc::closed);
-    wait.result.place = TicketAccess::again(ticket);
-    co_await async_wait(wait, route, options);
+    co_await async_wait(wait, ticket);
     TicketAccess::renew(ticket, wait.result);
     if (wait.result.code) throw Error(wait.result.code, ticket.refusal());
 }

@@ -20,7 +20,7 @@ public:
     FrameWait(const FrameWait&) = delete;
     FrameWait& operator=(const FrameWait&) = delete;
 
-    /// Before: the issuer, and an empty place or one to be had again. Afterwards how it ended.
+    /// Before acquire() waits, its issuer; afterwards how the wait ended.
     WaitResult result;
 
     /// For one object, the operation. One that is larger than the room goes to the heap.
