@@ -21,7 +21,6 @@
 #include <sluice/error.hpp>
 #include <sluice/response.hpp>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/use_awaitable.hpp>
