@@ -214,6 +214,23 @@ TEST_CASE("a bucket whose last waiter gives up is at rest at once", "[R23]") {
     CHECK(client.at_rest());
 }
 
+TEST_CASE("a bucket whose last waiter is refused at its turn is at rest at once", "[R23]") {
+    for (const bool exempt : {false, true}) {
+        CoreClient client;
+        const Target target{.exempt = exempt};
+        Call& probe = client.send(target);
+        client.answer(probe, shows(5, 1, 5s));
+        client.release(probe);
+        CHECK(client.at_rest());
+        Call& call = client.send(target, core::never, 3);
+        CHECK(call.refused());
+        client.release(call);
+        CHECK(client.at_rest());
+        client.scheduler.collect(client.now += 1h, 1min);
+        CHECK(client.scheduler.registry().lane_count() == 0);
+    }
+}
+
 TEST_CASE("a granted request that is never sent makes room for the next at once", "[R21]") {
     CoreClient client;
     const auto calls = client.send(6, {});

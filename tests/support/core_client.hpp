@@ -82,11 +82,12 @@ public:
     explicit CoreClient(core::Settings settings = {.global_limit = 0}) : scheduler(settings) {}
 
     /// A request arrives, and goes at once if it may.
-    Call& send(const Target& target, Time bound = core::never) {
+    Call& send(const Target& target, Time bound = core::never, std::uint32_t min_remaining = 1) {
         Call& call = calls_.emplace_back();
         call.number = static_cast<int>(calls_.size());
         call.target = target;
         call.bound = bound;
+        call.min_remaining = min_remaining;
         submit(call);
         return call;
     }
@@ -168,7 +169,7 @@ public:
 private:
     void submit(Call& call) {
         core::Lane& its_lane = lane(call.target);
-        if (scheduler.try_admit(its_lane, now, call.place)) {
+        if (scheduler.try_admit(its_lane, now, call.place, call.min_remaining)) {
             order.push_back(call.number);
         } else {
             scheduler.enqueue(call, its_lane, now, call.bound);

@@ -98,6 +98,9 @@ public:
             complain("overtaken", *suspect.overtaken);
         const Stats left = limiter.stats();
         if (left.queued != 0 || left.in_flight != 0) complaints_.push_back("places are left");
+        clock.run_for(io, 24h);
+        limiter.collect(0s);
+        if (limiter.stats().lanes != 0) complaints_.push_back("lanes are left");
     }
 
     [[nodiscard]] const std::vector<std::string>& complaints() const { return complaints_; }

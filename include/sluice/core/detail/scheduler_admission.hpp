@@ -223,7 +223,7 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 }
 
 /// Grants what exempt lanes may have, puts the bucket among those that wait for the global limit if
-/// it has room, and sets its wake time otherwise.
+/// it has room, and sets its wake time otherwise. A bucket that nobody uses any more rests.
 [[gnu::noinline]] inline void Scheduler::serve(Bucket& bucket, Time now) {
     bucket.stop_watching();
     while (bucket.queued != 0) {
@@ -239,6 +239,7 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     ready_.erase(bucket);
     if (bucket.queued == 0) {
         wakes_.erase(bucket);
+        leave_empty(bucket, now); // its last waiter may have been refused
         return;
     }
     Time wake = wake_time(bucket, now);

@@ -144,7 +144,6 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
         refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
         serve(bucket, now);
-        leave_empty(bucket, now);
     }
     for (const auto& [waiter, bound] : spared) {
         if (waiter->state != WaiterState::queued) continue;
@@ -184,7 +183,6 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
     while (lane.queued != 0)
         refuse(lane.waiting.front(), why);
     serve(*lane.bucket, now);
-    leave_empty(*lane.bucket, now);
 }
 
 /// Counts what may end in a ban, and stops what can only add to it.
