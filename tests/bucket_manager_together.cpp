@@ -4,6 +4,7 @@
 // all of them: nobody may notice. Each keeps its order, its turn when others block or throw, its
 // cancellation and its place.
 #include <sluice/bucket_manager.hpp>
+#include <sluice/error.hpp>
 
 #include "support/catch.hpp"
 #include "support/posted_context.hpp"
@@ -13,8 +14,11 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -275,4 +279,40 @@ TEST_CASE("a context does not go while another thread posts to it") {
         route, context.bind([](error_code, Ticket) { FAIL_CHECK("nobody runs this context"); }));
     CHECK(context.outlives_posting([&] { bot.open(); }));
     CHECK(bot.in_flight() == 0);
+}
+
+TEST_CASE("a context ends while another thread acquires and looks, which then is told so") {
+    constexpr int rounds = 20;
+    int closed = 0;
+    for (int round = 0; round < rounds; ++round) {
+        auto home = std::make_unique<asio::io_context>();
+        Manager limiter(asio::make_strand(*home), {.global = {.limit = 0}, .headerless_width = 1},
+                        Clock());
+        std::atomic<int> served = 0;
+        const auto bot = [&]() -> asio::awaitable<void> {
+            try {
+                for (;;) {
+                    Ticket ticket = co_await limiter.acquire(route);
+                    (void)limiter.get_executor();
+                    co_await asio::post(asio::use_awaitable);
+                    ticket.update({.status = 200});
+                    ++served;
+                }
+            } catch (const sluice::Error& error) {
+                if (error.code() == sluice::errc::closed) ++closed;
+            }
+        };
+        std::thread other([&] {
+            asio::io_context io;
+            for (int i = 0; i < 2; ++i) // they wait for each other
+                asio::co_spawn(io, bot(), asio::detached);
+            io.run();
+        });
+        while (served < 100)
+            std::this_thread::yield();
+        home.reset();
+        other.join();
+        CHECK(limiter.stats().in_flight == 0);
+    }
+    CHECK(closed == 2 * rounds);
 }

@@ -76,7 +76,10 @@ public:
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
     void attach() { ContextService::watch(context_, this->shared_from_this()); }
 
-    boost::asio::any_io_executor executor() const override { return executor_; }
+    boost::asio::any_io_executor executor() const override {
+        const std::lock_guard lock(mutex_);
+        return executor_;
+    }
     core::Time now() override {
         return core::Time(
             std::chrono::duration_cast<core::Duration>(clock_.now().time_since_epoch()));
@@ -146,11 +149,11 @@ private:
     std::size_t end_waiters(Outcome outcome, core::Time now);
     core::WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
-    boost::asio::any_io_executor executor_;
+    boost::asio::any_io_executor executor_; // under the lock: its context may end at any time
     boost::asio::execution_context& context_;
     [[no_unique_address]] Clock clock_;
     Options options_;
-    Mutex mutex_;                           // guards all that follows
+    mutable Mutex mutex_;                   // guards all that follows
     core::Time latest_ = core::Time::min(); // now, as it was told last
     core::Scheduler scheduler_;
     WakeUp<Clock> wake_up_;

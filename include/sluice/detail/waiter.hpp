@@ -103,8 +103,7 @@ class HandlerOperation final : public Operation {
 public:
     static HandlerOperation& make(std::shared_ptr<Owner> issuer, Handler handler, Deliver deliver) {
         Allocator allocator(memory_of(handler, deliver));
-        const Candidate executor =
-            boost::asio::get_associated_executor(handler, issuer->executor());
+        const Candidate executor = executor_of(handler, *issuer);
         BasicContextService<Owner>::watch(context_of(executor), issuer);
         HandlerOperation* memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
         try {
@@ -161,6 +160,16 @@ public:
     }
 
 private:
+    /// The handler's own, or else the issuer's, who is asked only then: it takes a lock.
+    static Candidate executor_of(const Handler& handler, const Owner& issuer) {
+        Candidate own =
+            boost::asio::get_associated_executor(handler, boost::asio::any_io_executor());
+        if constexpr (std::is_same_v<Candidate, boost::asio::any_io_executor>) {
+            if (!own) own = issuer.executor();
+        }
+        return own;
+    }
+
     /// What the slot holds. A signal may go before the operation (when an io_context is destroyed
     /// last, they usually do), and then the slot must not be touched any more.
     class Canceller {

@@ -45,7 +45,10 @@ public:
     }
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
 
-    boost::asio::any_io_executor executor() const final { return executor_; }
+    boost::asio::any_io_executor executor() const final {
+        const std::lock_guard lock(mutex_);
+        return executor_;
+    }
     void abort(Operation& operation) final;
     void shut_down(boost::asio::execution_context& context) final;
     void sent(Place& place) final {
@@ -99,10 +102,10 @@ private:
     std::size_t end_waiters(sluice::detail::Outcome outcome);
     WaiterList take_out(const boost::asio::execution_context& context, core::Time now);
 
-    boost::asio::any_io_executor executor_;
+    boost::asio::any_io_executor executor_; // under the lock: its context may end at any time
     boost::asio::execution_context& context_;
     [[no_unique_address]] Clock clock_;
-    Mutex mutex_;
+    mutable Mutex mutex_;
 
 protected:
     typename Traits::Schedule schedule_; // as all that follows, under the lock
