@@ -7,6 +7,7 @@
 #include "support/catch.hpp"
 #include "support/virtual_bot.hpp"
 
+#include <boost/asio/bind_allocator.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <new>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -71,6 +73,20 @@ std::deque<Ticket> take_all(VirtualBot& bot, std::int64_t limit) {
         tickets.push_back(std::move(*ticket));
     return tickets;
 }
+
+/// An allocator that has no memory.
+template <class T = void>
+struct Exhausted {
+    using value_type = T;
+
+    Exhausted() = default;
+    template <class U>
+    Exhausted(const Exhausted<U>&) noexcept {}
+
+    [[nodiscard]] T* allocate(std::size_t) { throw std::bad_alloc(); }
+    void deallocate(T*, std::size_t) noexcept {}
+    friend bool operator==(const Exhausted&, const Exhausted&) noexcept { return true; }
+};
 
 void accepts_every_call(VirtualBot& bot, Ticket& ticket) {
     CHECK_FALSE(ticket);
@@ -406,4 +422,53 @@ TEST_CASE("tickets outlive the limiter and its context") {
     open.async_reacquire(asio::bind_executor(other, again.handler()));
     other.run();
     CHECK(again.failed(errc::closed));
+}
+
+TEST_CASE("a ticket emptied while it reacquires gets its turn all the same") {
+    VirtualBot bot;
+    Ticket ticket = take(bot);
+    ticket.update(user_429(1s));
+    Again again;
+    ticket.async_reacquire(again.handler());
+    ticket = Ticket();
+    bot.pass(2s);
+    CHECK(again.granted());
+    CHECK(ticket);
+    ticket.update(answer(5, 4, 5s));
+    CHECK(bot.limiter.stats().in_flight == 0);
+}
+
+TEST_CASE("a reacquire that fails as it begins, or is cancelled then, keeps no lane") {
+    asio::cancellation_signal signal;
+    Options options;
+    options.observer = [&](const sluice::core::Event& event) {
+        if (event.kind == sluice::core::EventKind::granted)
+            signal.emit(asio::cancellation_type::terminal);
+    };
+    VirtualBot bot(options);
+    Ticket ticket = take(bot);
+    Again again;
+    const auto wait = [&]() -> asio::awaitable<void> { co_await ticket.reacquire(); };
+    SECTION("there is no memory for it") {
+        CHECK_THROWS_AS(
+            ticket.async_reacquire(asio::bind_allocator(Exhausted<>(), again.handler())),
+            std::bad_alloc);
+        CHECK(again.times == 0);
+    }
+    SECTION("an observer ends it when its loss lets another one go") {
+        bot.limiter.update(create_message(2), answer(5, 0, 5s, "other"));
+        bool granted = false;
+        bot.limiter.async_acquire(create_message(2),
+                                  [&](error_code code, Ticket) { granted = !code; });
+        bot.clock.advance(6s); // nobody has looked at it since
+        asio::co_spawn(bot.io, wait(), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+        bot.io.poll();
+        CHECK(granted);
+    }
+    bot.pass(1h);
+    ticket = Ticket();
+    bot.pass(24h);
+    bot.limiter.collect(0s);
+    CHECK(bot.limiter.stats().in_flight == 0);
+    CHECK(bot.limiter.stats().lanes == 0);
 }

@@ -45,7 +45,8 @@ struct TicketAccess {
     static void lose(Ticket& ticket) {
         if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
     }
-    /// Settles the ticket if need be; what is returned holds the lane once more.
+    /// Settles the ticket if need be. What is returned counts as a holder of the lane only once its
+    /// operation has been made: that may fail.
     static core::Place again(Ticket& ticket) {
         lose(ticket);
         ticket.sent_ = unmarked;
@@ -53,7 +54,6 @@ struct TicketAccess {
         core::Place place;
         place.arrival = ticket.place_.arrival;
         place.lane = ticket.place_.lane;
-        place.lane->holders.fetch_add(1, std::memory_order_relaxed);
         return place;
     }
     /// Puts the new place into the ticket that asked for it again, or why there is none.
@@ -61,6 +61,7 @@ struct TicketAccess {
         if (!result.code) {
             lose(ticket); // what another wait or an assignment has put there meanwhile
             std::swap(ticket.place_, result.place);
+            ticket.issuer_ = std::move(result.issuer);
         }
         core::Scheduler::release(result.place); // one of two holds on the lane
         ticket.refusal_ = std::move(result.refusal);
@@ -103,6 +104,7 @@ struct StartWait {
         Operation& operation =
             Operation::make(std::move(issuer), std::forward<Handler>(handler), std::move(deliver));
         operation.place = place;
+        if (place.lane != nullptr) place.lane->holders.fetch_add(1, std::memory_order_relaxed);
         operation.connect_cancellation();
         starter->start(operation, request);
     }
@@ -116,7 +118,6 @@ struct StartFrameWait {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
                     std::move(wait->result.issuer), WaitRequest{*route, *options}, core::Place());
     }
-    /// Only now is the lane held again: nothing can come between and forget that.
     template <class Handler>
     void operator()(Handler&& handler, FrameWait* wait, Ticket* ticket) const {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
