@@ -13,7 +13,7 @@ target_compile_options(sluice_developer INTERFACE -Wall -Wextra -Wpedantic -Wcon
 
 set(SLUICE_SANITIZER_FLAGS)
 if(SLUICE_BUILD_MODE STREQUAL "debug")
-    target_compile_options(sluice_developer INTERFACE -O0 -g)
+    target_compile_options(sluice_developer INTERFACE -g)
     target_compile_definitions(sluice_developer INTERFACE _GLIBCXX_ASSERTIONS)
 elseif(SLUICE_BUILD_MODE STREQUAL "release")
     target_compile_options(sluice_developer INTERFACE -O2 -g0)

@@ -12,6 +12,7 @@
 #include <sluice/testing/fake_discord.hpp>
 
 #include "support/catch.hpp"
+#include "support/share.hpp"
 
 #include <algorithm>
 #include <array>
@@ -43,12 +44,6 @@ using sluice::testing::Refusal;
 using sluice::testing::RefusalKind;
 using sluice::testing::Rule;
 using sluice::testing::SecondLimit;
-
-#ifdef SLUICE_SANITIZED
-constexpr std::uint64_t share = 10; // sanitizers take ten times as long
-#else
-constexpr std::uint64_t share = 1;
-#endif
 
 constexpr auto edit_message = route<"PATCH /channels/{channel.id}/messages/{message.id}">;
 constexpr auto get_messages = route<"GET /channels/{channel.id}/messages">;

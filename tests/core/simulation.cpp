@@ -6,6 +6,7 @@
 #include "support/simulation.hpp"
 
 #include "support/catch.hpp"
+#include "support/share.hpp"
 
 #include <algorithm>
 #include <array>
@@ -23,12 +24,6 @@ namespace {
 using namespace sluice;
 using namespace sluice::tests;
 using testing::Algorithm;
-
-#ifdef SLUICE_SANITIZED
-constexpr int share = 10; // sanitizers take ten times as long
-#else
-constexpr int share = 1;
-#endif
 
 constexpr std::array algorithms{Algorithm::fixed, Algorithm::gcra, Algorithm::sliding_log};
 

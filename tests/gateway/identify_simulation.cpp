@@ -8,6 +8,7 @@
 
 #include "support/catch.hpp"
 #include "support/identify_world.hpp"
+#include "support/share.hpp"
 
 #include <chrono>
 #include <cmath>
@@ -20,6 +21,7 @@ using namespace sluice::tests::identifying;
 using namespace std::chrono_literals;
 using sluice::gateway::SessionStartLimit;
 using sluice::testing::GatewayComplaints;
+using sluice::tests::share;
 
 /// Evenly over the orders of magnitude.
 std::int64_t magnitude(Random& random, double most) {
@@ -37,7 +39,7 @@ Habits random_habits(Random& random) {
 TEST_CASE("a thousand random bots start in time, and nothing they do is refused or too much") {
     Random random(1000);
     std::uint64_t identifies = 0;
-    for (int round = 0; round < 1000; ++round) {
+    for (int round = 0; round < 1000 / share; ++round) {
         const std::int64_t shards = magnitude(random, 2048);
         SessionStartLimit limit{5000, 5000, std::chrono::hours(1 + random() % 24),
                                 magnitude(random, 128)};
@@ -53,14 +55,14 @@ TEST_CASE("a thousand random bots start in time, and nothing they do is refused 
         REQUIRE(bot.server.complaints() == GatewayComplaints());
         identifies += bot.server.identifies();
     }
-    CHECK(identifies > 100'000);
+    CHECK(identifies > 100'000 / share);
 }
 
 TEST_CASE("a thousand bots in storms, with lost connections and changing limits, overrun nothing") {
     Random random(4014);
     std::uint64_t identifies = 0;
     int days_waited = 0;
-    for (int round = 0; round < 1000; ++round) {
+    for (int round = 0; round < 1000 / share; ++round) {
         const auto shards = static_cast<std::uint64_t>(magnitude(random, 300));
         SessionStartLimit limit{0, 0, std::chrono::minutes(1 + random() % 1440),
                                 magnitude(random, 128)};
@@ -94,8 +96,8 @@ TEST_CASE("a thousand bots in storms, with lost connections and changing limits,
         REQUIRE(bot.server.complaints() == GatewayComplaints());
         identifies += bot.server.identifies();
     }
-    CHECK(identifies > 100'000);
-    CHECK(days_waited > 50);
+    CHECK(identifies > 100'000 / share);
+    CHECK(days_waited > 50 / share);
 }
 
 } // namespace
