@@ -2,13 +2,20 @@
 //
 // Locks a mutex that nobody holds for longer than some 100 ns. std::mutex lets a thread that finds
 // it taken sleep at once, and going to sleep and being woken take ten times as long as whoever has
-// it needs. So a thread looks again a few times first, after pauses that grow: in the longer ones
-// whoever has the mutex takes it several times in a row, with everything in its own cache. It
-// sleeps when that was in vain, because the one that has the mutex may have lost its processor.
+// it needs. So a thread looks again a few times first, after pauses that grow, and sleeps when that
+// was in vain: the one that has the mutex may have lost its processor.
+//
+// Threads that do little else than lock should not take turns request by request, each of which
+// moves what the mutex guards from one processor to the other: some twenty cache lines, as long as
+// ten requests take. Whoever has to wait again and again leaves the mutex alone for longer and
+// longer, in which the other has everything in its own cache.
 #ifndef SLUICE_DETAIL_SHORT_LOCK_HPP
 #define SLUICE_DETAIL_SHORT_LOCK_HPP
 
+#include <algorithm>
+#include <chrono>
 #include <mutex>
+#include <thread>
 
 namespace sluice::detail {
 
@@ -21,17 +28,51 @@ inline void pause() noexcept {
 #endif
 }
 
+/// For how long a thread that finds a mutex taken leaves it to others.
+class Patience {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    /// Twice as long as last time if that was hardly longer ago than it lasted.
+    [[nodiscard]] std::chrono::microseconds next(Clock::time_point now) noexcept {
+        const bool crowded = now - last_ < 4 * turn_;
+        turn_ = crowded ? std::min(2 * turn_, longest) : shortest;
+        return turn_;
+    }
+    void waited(Clock::time_point now) noexcept { last_ = now; }
+
+    static constexpr std::chrono::microseconds shortest{1};
+    static constexpr std::chrono::microseconds longest{256};
+
+private:
+    std::chrono::microseconds turn_ = shortest;
+    Clock::time_point last_{};
+};
+
+inline void leave_alone(std::chrono::microseconds turn) {
+    constexpr std::chrono::microseconds worth_sleeping{64}; // about what it takes by itself
+    if (turn >= worth_sleeping) return std::this_thread::sleep_for(turn);
+    constexpr int pauses_in_a_microsecond = 40; // AMD EPYC
+    for (auto left = turn.count() * pauses_in_a_microsecond; left > 0; --left)
+        pause();
+}
+
 template <class Mutex>
-[[gnu::noinline]] void wait_for(Mutex& mutex) {
-    // Up to 45 us of pauses of 25 ns each (AMD EPYC). Sixteen patterns were tried: the longer the
-    // first pause, the less two threads lose to each other that do nothing but lock, and the more
-    // those that also have work of their own; this one costs the latter nothing that shows.
-    for (int pauses = 256; pauses <= 1024; pauses *= 2) {
+void wait_for_long(Mutex& mutex) {
+    for (int pauses = 16; pauses <= 1024; pauses *= 2) {
+        if (mutex.try_lock()) return;
         for (int i = 0; i < pauses; ++i)
             pause();
-        if (mutex.try_lock()) return;
     }
     mutex.lock();
+}
+
+template <class Mutex>
+[[gnu::noinline]] void wait_for(Mutex& mutex) {
+    thread_local Patience patience;
+    leave_alone(patience.next(Patience::Clock::now()));
+    wait_for_long(mutex);
+    patience.waited(Patience::Clock::now());
 }
 
 /// `Mutex` is any Lockable. When it is free, this costs two or three instructions more than lock().
