@@ -254,6 +254,41 @@ TEST_CASE("the wait of a newcomer is foreseen, as far as it can be known", "[R21
     CHECK(client.order.size() == 6);
 }
 
+TEST_CASE("what hangs on an answer under way is not foreseen, and refuses nobody", "[R21]") {
+    CoreClient client;
+    const auto foreseen = [&] { return client.scheduler.predict(client.lane({}), client.now); };
+    SECTION("a route whose bucket nobody knows yet may draw on the same") {
+        client.answer(client.send({}), shows(5, 1, 5s));
+        Call& probe = client.send({.route = 2});
+        CHECK(foreseen() == std::nullopt);
+        Call& call = client.send({}, client.now + 1s);
+        CHECK(call.waits());
+        client.answer(probe, shows(5, 4, 5s, "other"));
+        CHECK(call.sent());
+    }
+    SECTION("the answer that comes first may have counted the other request already") {
+        client.answer(client.send({}), shows(5, 4, 5s));
+        const auto calls = client.send(2, {});
+        client.answer(*calls[1], shows(5, 2, 5s));
+        client.send({});
+        CHECK(foreseen() == std::nullopt);
+        Call& call = client.send({}, client.now + 1s);
+        CHECK(call.waits());
+        client.answer(*calls[0], shows(5, 3, 5s));
+        CHECK(call.sent());
+    }
+    SECTION("what no answer under way can bring is known at once") {
+        client.answer(client.send({}), shows(5, 2, 5s));
+        client.send(2, {});
+        const Time reset = client.now + 5001ms;
+        CHECK(foreseen() == std::nullopt);
+        Call& hopeful = client.send({}, client.now + 1s);
+        client.send({});
+        CHECK(foreseen() == reset); // two wait before it, and no more than two can be had
+        CHECK(hopeful.waits());
+    }
+}
+
 TEST_CASE("what is foreseen for a queue is when it goes", "[R21]") {
     CoreClient client;
     spend(client, {{}});

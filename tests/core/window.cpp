@@ -172,10 +172,15 @@ TEST_CASE("the wait behind others is foreseen") {
     Window window;
     window.accept(seen(0ms, 5, 3, 5s), none);
     const Time now = start + 60ms;
-    CHECK(window.predict(now, 0, 0, none) == now);
-    CHECK(window.predict(now, 0, 3, none) == now + 5001ms);
-    CHECK(window.predict(now, 0, 8, none) == now + 10001ms);
-    CHECK(window.predict(now, 0, 13, none) == now + 15001ms);
+    CHECK(window.predict(now, 0, 0, 0, none) == now);
+    CHECK(window.predict(now, 0, 0, 3, none) == now + 5001ms);
+    CHECK(window.predict(now, 0, 0, 8, none) == now + 10001ms);
+    CHECK(window.predict(now, 0, 0, 13, none) == now + 15001ms);
+    CHECK(window.predict(now, 2, 2, 1, none) == now + 5001ms);
+    CHECK(window.predict(now, 2, 0, 1, none) == std::nullopt);
+    CHECK(window.predict(now, 2, 0, 3, none) == now + 5001ms);
+    CHECK(window.predict(now, 2, 0, 7, none) == now + 5001ms); // if both were counted already
+    CHECK(window.predict(now, 2, 2, 7, none) == now + 10001ms);
 }
 
 TEST_CASE("an answer without Reset-After takes a place for one period at the most", "[R22]") {
@@ -430,7 +435,7 @@ TEST_CASE("what is foreseen is when it happens", "[R21]") {
             now += Duration(babble.pick(0, 1'000'000'000));
             babble.happen(window, now, none);
         }
-        const auto foreseen = window.predict(now, 0, 0, none);
+        const auto foreseen = window.predict(now, 0, 0, 0, none);
         CAPTURE(history);
         REQUIRE(foreseen);
         Window before = window; // looking at it may roll it

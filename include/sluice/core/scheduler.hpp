@@ -190,8 +190,8 @@ public:
         return finished;
     }
 
-    /// When one more request of this lane could go, behind all that are queued before `arrival`;
-    /// nothing while that hangs on an answer which is still under way.
+    /// When one more request of this lane could go at the soonest, behind all that are queued
+    /// before `arrival`; nothing while that hangs on an answer which is still under way.
     [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
                                               std::uint64_t arrival = UINT64_MAX);
     /// Before that nothing of this lane goes, whatever is still under way.
@@ -305,6 +305,7 @@ private:
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until);
     void recheck_bounds(Bucket& bucket, Time now);
+    [[nodiscard]] std::optional<Time> predict_for(Bucket& bucket, Time now, std::int64_t ahead);
     [[nodiscard]] Time bound_of(const Waiter& waiter) const noexcept {
         return bounds_.contains(waiter) ? bounds_.key_of(waiter) : never;
     }

@@ -134,10 +134,11 @@ public:
     /// solution of the comparison that available() makes, so waking then is neither early nor late.
     [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) const noexcept;
 
-    /// When `ahead` further requests plus one could have gone, if every answer came at once;
-    /// nothing while that hangs on an answer which is still under way.
-    [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t ahead,
-                                              Duration credit) const noexcept;
+    /// When `ahead` further requests plus one could have gone at the soonest; nothing while that
+    /// may be now but hangs on an answer which is still under way. Of the `out` places `held` come
+    /// back by time alone.
+    [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
+                                              std::int64_t ahead, Duration credit) const noexcept;
 
     /// A request was accepted and its answer carries at least one rate-limit header.
     void accept(const Observation& seen, Duration credit) noexcept;
@@ -267,12 +268,15 @@ inline Time Window::next_change(Time now, std::int64_t out, Duration credit) con
     return next;
 }
 
-inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int64_t ahead,
-                                           Duration credit) const noexcept {
+inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int64_t held,
+                                           std::int64_t ahead, Duration credit) const noexcept {
     const Time start = std::max(now, blocked_until_);
     const std::int64_t wanted = ahead + 1;
     Window then = *this;
-    if (wanted <= then.available(start, out, credit)) return start;
+    const std::int64_t room = then.available(start, out, credit);
+    if (wanted <= room) return start;
+    // What is under way may have been counted already, or not at all.
+    if (wanted <= room + (out - held)) return std::nullopt;
     if (!then.has_deadline_) {
         // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
         // wait for windows that have not begun yet.
@@ -280,9 +284,9 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
         return later(start, (wanted - 1) / limit_, period());
     }
     if (drip_.drips()) {
-        return std::max(start, later(deadline_ - credit, wanted + out - limit_, drip_.interval()));
+        return std::max(start, later(deadline_ - credit, wanted + held - limit_, drip_.interval()));
     }
-    const std::int64_t behind = wanted - std::max<std::int64_t>(0, told_ - out);
+    const std::int64_t behind = wanted - std::max<std::int64_t>(0, told_ - held);
     return std::max(start, later(deadline_ - credit, (behind - 1) / limit_, period()));
 }
 

@@ -151,7 +151,8 @@ template <class Clock, class Mutex>
 Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane, core::Time now,
                                          std::optional<std::chrono::nanoseconds> wait) const {
     core::Bucket& bucket = *lane.bucket;
-    const auto next = bucket.window.predict(now, bucket.out(now), 0, core::Duration(0));
+    const std::int64_t out = bucket.out(now);
+    const auto next = bucket.window.predict(now, out, out, 0, core::Duration(0));
     const bool has_room = next && *next <= now && lane.blocked_until <= now;
     Refusal refusal;
     refusal.retry_after = wait;

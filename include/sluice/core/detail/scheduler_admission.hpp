@@ -327,6 +327,16 @@ inline Time Scheduler::opens(const Lane& lane, Time now) {
     return std::max({gate_->opens(now), own, lane.traits.exempt ? now : global_.blocked_until()});
 }
 
+/// What a bucket lets go when, whatever else is in the way.
+inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std::int64_t ahead) {
+    const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
+    const std::int64_t out = bucket.out(now) + probes;
+    const std::int64_t under_way = probes + bucket.in_flight;
+    // An answer also settles what was lost before its request.
+    const std::int64_t held = under_way == 0 ? out : 0;
+    return bucket.window.predict(now, out, held, ahead, credit(now));
+}
+
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival) {
     Bucket& bucket = *lane.bucket;
     std::int64_t ahead = 0;
@@ -335,11 +345,12 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
         if (other.queued == 0 || other.blocked_until > std::max(now, lane.blocked_until)) continue;
         if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
     }
-    const std::int64_t out =
-        bucket.out(now) + (bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0);
     const Time start = std::max(gate_->opens(now), lane.blocked_until);
-    auto at = bucket.window.predict(now, out, ahead, credit(now));
-    if (!at) return std::nullopt;
+    auto at = predict_for(bucket, now, ahead);
+    if (!at) {
+        const Time open = opens(lane, now);
+        return open > now ? std::optional(open) : std::nullopt;
+    }
     *at = std::max(*at, start);
     if (lane.traits.exempt) return at;
     const std::int64_t others = static_cast<std::int64_t>(ready_.size());
