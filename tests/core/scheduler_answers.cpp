@@ -330,6 +330,43 @@ TEST_CASE("when every request is lost the bucket opens again by itself") {
     CHECK(*waited <= 5s);
 }
 
+TEST_CASE("after losses that only time has settled one request goes first, and tells") {
+    CoreClient client;
+    client.answer(client.send({}), shows(5, 4, 1s)); // may be one of five, a second each
+    for (Call* call : client.send(4, {}))
+        client.lose(*call);
+    SECTION("it tells that they had been counted") {
+        const auto calls = client.send(5, {});
+        client.pass(1002ms);
+        REQUIRE(calls[0]->sent());
+        CHECK_FALSE(calls[1]->sent());
+        client.answer(*calls[0], shows(5, 0, 5s));
+        CHECK_FALSE(calls[1]->sent());
+        CHECK(client.time_until_sent(*calls[1]) >= 5s);
+    }
+    SECTION("it tells that they are back") {
+        const auto calls = client.send(5, {});
+        client.pass(1002ms);
+        CHECK_FALSE(calls[1]->sent());
+        client.answer(*calls[0], shows(5, 4, 1s));
+        CHECK(calls[4]->sent());
+    }
+    SECTION("it is lost as well, and another follows") {
+        const auto calls = client.send(5, {});
+        client.pass(1002ms);
+        client.lose(*calls[0]);
+        CHECK_FALSE(calls[1]->sent());
+        client.pass(1002ms);
+        CHECK(calls[1]->sent());
+        CHECK_FALSE(calls[2]->sent());
+        CHECK(client.scheduler.predict(client.lane({}), client.now) == std::nullopt);
+    }
+    SECTION("nobody asks until all of them must be back") {
+        client.pass(5s);
+        CHECK(client.send(5, {}).back()->sent());
+    }
+}
+
 TEST_CASE("a lost or cancelled probe is followed by the next", "[R3]") {
     CoreClient client;
     const auto calls = client.send(4, {});

@@ -100,8 +100,15 @@ struct Bucket : BucketEntry {
 
     /// An answer to a request sent after a loss: the server has long decided about the lost one.
     void settle_lost(Time sent) noexcept {
-        if (rare_) drop_lost_before(sent);
+        if (!rare_) return;
+        if (rare_->doubted < sent) rare_->doubted = Time::min();
+        drop_lost_before(sent);
     }
+    /// Lost places have come back after the longest Reset-After seen, and no answer has come since.
+    /// While a leaky bucket has not been filled that is less than its period, and what was lost may
+    /// have filled it: one request at a time goes until an answer tells, or all must be back. As
+    /// out() has left it.
+    [[nodiscard]] bool in_doubt() const noexcept { return rare_ && rare_->doubted != Time::min(); }
 
     /// When the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
@@ -112,6 +119,7 @@ struct Bucket : BucketEntry {
     void absorb_places(Bucket& other) {
         in_flight += other.in_flight;
         other.in_flight = 0;
+        if (other.in_doubt()) rare().doubted = std::max(rare().doubted, other.rare_->doubted);
         if (!other.has_lost()) return;
         Fifo<Time> mine = std::exchange(rare().lost, {});
         Fifo<Time> theirs = std::exchange(other.rare_->lost, {});
@@ -150,7 +158,8 @@ private:
     /// Absent while there is nothing to keep, which is the rule.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
-        Fifo<Time> lost; ///< when, ascending
+        Fifo<Time> lost;            ///< when, ascending
+        Time doubted = Time::min(); ///< the last one that came back by time alone; see in_doubt()
     };
 
     Rare& rare() {
@@ -158,7 +167,7 @@ private:
         return *rare_;
     }
     void drop_empty_rare() noexcept {
-        if (rare_->lost.empty() && !rare_->sharing) rare_.reset();
+        if (rare_->lost.empty() && !rare_->sharing && !in_doubt()) rare_.reset();
     }
     void drop_lost_before(Time time) noexcept {
         while (!rare_->lost.empty() && rare_->lost.front() < time)
@@ -166,8 +175,13 @@ private:
         drop_empty_rare();
     }
     [[nodiscard]] std::int64_t count_lost(Time now) noexcept {
-        drop_lost_before(now - window.period() + Duration(1));
-        return rare_ ? static_cast<std::int64_t>(rare_->lost.size()) : 0;
+        const Time over = now - window.period() + Duration(1);
+        for (; !rare_->lost.empty() && rare_->lost.front() < over; rare_->lost.pop_front())
+            rare_->doubted = rare_->lost.front();
+        if (in_doubt() && now >= window.surely_full(rare_->doubted)) rare_->doubted = Time::min();
+        const auto count = static_cast<std::int64_t>(rare_->lost.size());
+        drop_empty_rare();
+        return count;
     }
 
     std::unique_ptr<Rare> rare_;

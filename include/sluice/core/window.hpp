@@ -105,6 +105,11 @@ public:
     [[nodiscard]] Duration period() const noexcept {
         return period_ > Duration(0) ? period_ : default_period;
     }
+    /// By then all that was spent at `since` is back, whatever the algorithm: a Reset-After is at
+    /// least the time that one slot of a leaky bucket takes.
+    [[nodiscard]] Time surely_full(Time since) const noexcept {
+        return drip_.drips() ? since + period() : later(since, limit_, period());
+    }
     /// When the bucket is full again, seen from here without credit; nothing when nothing is known
     /// to be spent.
     [[nodiscard]] std::optional<Time> deadline() const noexcept {

@@ -32,7 +32,10 @@ inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now)
 inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
     const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
     const Duration credit = credit_for(bucket.window, now);
-    return bucket.window.available(now, bucket.out(now) + probes, credit);
+    const std::int64_t room = bucket.window.available(now, bucket.out(now) + probes, credit);
+    if (!bucket.in_doubt()) [[likely]]
+        return room;
+    return std::min<std::int64_t>(room, bucket.in_flight == 0 && !bucket.has_lost() ? 1 : 0);
 }
 
 inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
@@ -114,7 +117,7 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
     if (lane.granted != 0 || now < lane.blocked_until) [[unlikely]]
         return false;
-    if (bucket.queued != 0 || bucket.has_lost()) [[unlikely]]
+    if (bucket.queued != 0 || bucket.has_lost() || bucket.in_doubt()) [[unlikely]]
         return false;
     if (!bucket.key.hash_known || !probes_.empty()) [[unlikely]]
         return false;
@@ -334,7 +337,12 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     const std::int64_t under_way = probes + bucket.in_flight;
     // An answer also settles what was lost before its request.
     const std::int64_t held = under_way == 0 ? out : 0;
-    return bucket.window.predict(now, out, held, ahead, credit(now));
+    const auto at = bucket.window.predict(now, out, held, ahead, credit(now));
+    if (!at || !bucket.in_doubt()) return at;
+    if (ahead == 0 && under_way == 0) {
+        return bucket.has_lost() ? std::max(*at, bucket.next_lost()) : *at;
+    }
+    return *at > now ? at : std::nullopt;
 }
 
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival) {
