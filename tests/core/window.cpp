@@ -183,6 +183,30 @@ TEST_CASE("the wait behind others is foreseen") {
     CHECK(window.predict(now, 2, 2, 7, none) == now + 10001ms);
 }
 
+TEST_CASE("a success without a count keeps its place until a later request tells", "[R22]") {
+    Window window;
+    window.accept(seen(0ms, 5, 4, 5s), none);
+    Time now = start + 6s; // all are back
+    REQUIRE(window.available(now, 3, none) == 2);
+    window.accept_silent(now + 60ms, 50, none);
+    CHECK(window.available(now + 60ms, 2, none) == 2);
+    SECTION("not by an answer that may not count it, as one that opens the window") {
+        window.accept(seen(6010ms, 5, 4, 5s), none);
+        CHECK(window.available(now + 70ms, 1, none) == 2);
+        window.accept(seen(6020ms, 5, 3, 4990ms), none);
+        CHECK(window.available(now + 80ms, 0, none) == 2);
+        window.accept(seen(6060ms, 5, 1, 4950ms), none);
+        CHECK(window.available(now + 120ms, 0, none) == 1);
+    }
+    SECTION("by one that had counted it") {
+        window.accept(seen(6060ms, 5, 3, 4950ms), none);
+        CHECK(window.available(now + 120ms, 0, none) == 3);
+    }
+    SECTION("or until all are back") {
+        CHECK(window.available(now + 6s, 0, none) == 5);
+    }
+}
+
 TEST_CASE("an answer without Reset-After takes a place for one period at the most", "[R22]") {
     Window window;
     window.accept(seen(0ms, 5, 4, 5s), none);

@@ -101,7 +101,7 @@ public:
     [[nodiscard]] Duration interval() const noexcept { return drip_.interval(); }
     [[nodiscard]] bool counts_late() const noexcept { return counts_late_; }
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
-    [[nodiscard]] std::int64_t told() const noexcept { return told_; }
+    [[nodiscard]] std::int64_t told() const noexcept { return greater(0, told_ - silent_); }
     [[nodiscard]] Duration period() const noexcept {
         return period_ > Duration(0) ? period_ : default_period;
     }
@@ -129,7 +129,7 @@ public:
     [[nodiscard]] bool surely_admits(Time now, std::int64_t out, Duration most) noexcept {
         if (now < blocked_until_ || !indifferent(now, most)) return false;
         roll(now, Duration(0));
-        return told_ > out;
+        return told() > out;
     }
 
     /// Requests that may go at `now` when `out` places are taken. May be negative.
@@ -191,6 +191,7 @@ private:
     void roll(Time now, Duration credit) noexcept;
     void start_afresh(std::int64_t limit, Time sent) noexcept;
     [[nodiscard]] bool learn_limit(const Observation& seen) noexcept;
+    void note_silent(Time received) noexcept;
     [[nodiscard]] Count left_after(const Observation& seen) noexcept;
     void accept_endless(Time received, Count remaining, Duration credit) noexcept;
     [[nodiscard]] Era era_of(const Observation& seen, Interval end) const noexcept;
@@ -213,11 +214,13 @@ private:
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
-    void check() const noexcept { assert(!known() || told_ >= limit_ || has_deadline_); }
+    void check() const noexcept { assert(!known() || told() >= limit_ || has_deadline_); }
 
     // told_: the least `remaining` of this window; while unknown, how many may be in flight.
     Count told_ = 1;
     Count limit_ = 0;        // 0: unknown
+    Count silent_ = 0;       // successes that told no count, which told_ may not have in it yet
+    Time silent_at_{};       // when the last of them was received
     Time deadline_{};        // without credit
     Time latest_{};          // the greatest end that an answer of this window named
     Time low_ = Time::min(); // the window's end lies in [low_, high_]
@@ -242,6 +245,7 @@ private:
 inline void Window::roll(Time now, Duration credit) noexcept {
     if (!has_deadline_ || now < deadline_ - credit) return;
     told_ = std::max(1, limit_);
+    silent_ = 0;
     has_deadline_ = false;
     rolled_ = now;
 }
@@ -256,7 +260,7 @@ inline std::int64_t Window::available(Time now, std::int64_t out, Duration credi
     if (now < blocked_until_) return 0;
     roll(now, credit);
     if (drip_.drips() && has_deadline_) return limit_ - slots_missing(now, credit) - out;
-    return told_ - out;
+    return told() - out;
 }
 
 inline Time Window::next_change(Time now, std::int64_t out, Duration credit) const noexcept {
@@ -285,13 +289,13 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
     if (!then.has_deadline_) {
         // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
         // wait for windows that have not begun yet.
-        if (!known() || wanted <= then.told_) return std::nullopt;
+        if (!known() || wanted <= then.told()) return std::nullopt;
         return later(start, (wanted - 1) / limit_, period());
     }
     if (drip_.drips()) {
         return std::max(start, later(deadline_ - credit, wanted + held - limit_, drip_.interval()));
     }
-    const std::int64_t behind = wanted - std::max<std::int64_t>(0, told_ - held);
+    const std::int64_t behind = wanted - std::max<std::int64_t>(0, told() - held);
     return std::max(start, later(deadline_ - credit, (behind - 1) / limit_, period()));
 }
 
@@ -299,6 +303,7 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
     limit_ = count_of(limit);
     limit_sent_ = sent;
     told_ = limit_;
+    silent_ = 0;
     has_deadline_ = has_window_ = has_reset_ = false;
     agreement_ = 0;
     low_ = Time::min();
@@ -409,9 +414,21 @@ inline void Window::learn_period(Duration reset_after) noexcept {
     return true;
 }
 
+/// It has spent one all the same. Which answers count that in nobody knows before a request that is
+/// sent from now on tells.
+inline void Window::note_silent(Time received) noexcept {
+    ++silent_;
+    silent_at_ = received;
+}
+
 /// What is left after this success, by its own account if it gives one.
 inline Window::Count Window::left_after(const Observation& seen) noexcept {
-    if (!seen.remaining) return greater(0, told_ - 1); // it has spent one all the same
+    if (!seen.remaining) [[unlikely]] {
+        note_silent(seen.received);
+        return told_;
+    }
+    if (silent_ != 0 && seen.sent >= silent_at_) [[unlikely]]
+        silent_ = 0;
     const bool none_spent = *seen.remaining >= limit_;
     if (none_spent) counts_late_ = true;
     const Count told = none_spent ? limit_ : static_cast<Count>(*seen.remaining);
@@ -478,14 +495,14 @@ inline void Window::accept_silent(Time received, std::int64_t width, Duration cr
         return;
     }
     roll(received, credit);
-    told_ = std::max(0, told_ - 1);
     if (drip_.drips()) {
         // One more slot is missing from the full bucket, whoever it was that took it.
         const Time full = has_deadline_ ? std::max(deadline_, received) : received;
         latest_ = full + drip_.interval() + std::chrono::milliseconds(1);
         set_deadline(latest_);
-    } else if (!has_deadline_) {
-        set_deadline(received + period());
+    } else {
+        note_silent(received);
+        if (!has_deadline_) set_deadline(received + period());
     }
     check();
 }
