@@ -13,6 +13,7 @@
 
 #include <sluice/core/gate.hpp>
 #include <sluice/core/invalid_requests.hpp>
+#include <sluice/core/time.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -24,7 +25,7 @@ struct AddressOptions {
     std::int64_t slow_at = 5'000; ///< from here on requests are spaced
     std::int64_t stop_at =
         9'000; ///< from here on acquires end with errc::too_many_invalid_requests
-    std::chrono::nanoseconds period = std::chrono::minutes(10);
+    std::chrono::nanoseconds period = std::chrono::minutes(10); ///< over ten years: for ever
     /// Discord says that 429s of scope `shared` are not counted; a report of 2024-10 doubts it
     /// (discord-api-docs#7243).
     bool count_shared = false;
@@ -34,7 +35,8 @@ struct AddressOptions {
 class Address {
 public:
     explicit Address(const AddressOptions& options = {})
-        : gate_({options.slow_at, options.stop_at, options.period}, options.count_shared) {}
+        : gate_({options.slow_at, options.stop_at, core::in_range(options.period)},
+                options.count_shared) {}
     Address(const Address&) = delete;
     Address& operator=(const Address&) = delete;
 

@@ -13,6 +13,7 @@
 #define SLUICE_BUCKET_MANAGER_HPP
 
 #include <sluice/bucket.hpp>
+#include <sluice/core/time.hpp>
 #include <sluice/detail/acquire.hpp>
 #include <sluice/detail/engine.hpp>
 #include <sluice/error.hpp>
@@ -140,9 +141,10 @@ public:
     /// The limiter's clock.
     [[nodiscard]] typename Clock::time_point now() const { return engine_->clock().now(); }
 
-    /// Waits on the limiter's clock. Cancellation ends it with asio::error::operation_aborted.
+    /// Waits on the limiter's clock, ten years at most. Cancellation ends it with
+    /// asio::error::operation_aborted.
     [[nodiscard]] boost::asio::awaitable<void> sleep(std::chrono::nanoseconds time) {
-        return detail::sleep(engine_->clock(), time);
+        return detail::sleep(engine_->clock(), core::in_range(time));
     }
 
     [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }

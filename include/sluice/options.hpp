@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // What can be set, each field with its default and its reason. All durations are std::chrono's.
+// Whatever is over ten years, such as nanoseconds::max(), means for ever. What is negative counts
+// as 0, but for max_wait: no wait is as short as that.
 //
 //     sluice::BucketManager limiter{executor, {.global = {.limit = 50, .period = 1s}, .max_wait =
 //     60s}};
@@ -21,8 +23,8 @@ namespace sluice {
 /// The limit on all requests of one token. Discord docs, "Rate Limits": 50 per second; larger bots
 /// are granted more, a figure that no API tells.
 struct GlobalLimit {
-    std::int64_t limit = 50; ///< 0: none
-    std::chrono::nanoseconds period = std::chrono::seconds(1);
+    std::int64_t limit = 50;                                   ///< 0: none
+    std::chrono::nanoseconds period = std::chrono::seconds(1); ///< 0: no limit
 };
 
 /// Of one limiter, thus of one bot token.
@@ -43,8 +45,8 @@ struct Options {
     /// Added to every wait that a 429 tells.
     std::chrono::nanoseconds retry_margin{0};
 
-    /// Bounds how long a slow answer holds its slot of the global limit. Off by default, because it
-    /// voids the guarantee that the limit is never exceeded.
+    /// Bounds how long a slow answer holds its slot of the global limit; 0: it does not. Off by
+    /// default, because it voids the guarantee that the limit is never exceeded.
     std::optional<std::chrono::nanoseconds> longest_global_hold = std::nullopt;
 
     /// Buckets idle this long, ten seconds longer at most, are forgotten, a few with each call,

@@ -18,12 +18,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <future>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -137,6 +139,32 @@ TEST_CASE("an empty permit, a moved-from one and a settled one accept every call
         CHECK_FALSE(*each);
     }
     CHECK(world.queue->remaining() == 999);
+}
+
+TEST_CASE("interval, margin and day may last for ever") {
+    constexpr Clock::duration for_ever = Clock::duration::max();
+    constexpr Clock::duration year = 24h * 365;
+    SECTION("a key opens once, and who cannot wait for it is told so") {
+        World world(limit_of(1), {.margin = for_ever, .interval = for_ever});
+        CHECK(world.queue->try_acquire(0));
+        world.pass(year);
+        CHECK_FALSE(world.queue->try_acquire(1));
+        std::vector<Ending> endings(100);
+        for (std::size_t i = 0; i < endings.size(); ++i)
+            world.queue->async_acquire(i, into(endings[i]));
+        Ending hurried;
+        world.queue->async_acquire(200, {.max_wait = year}, into(hurried));
+        world.pass(0s);
+        CHECK(hurried.code == sluice::errc::wait_too_long);
+        world.pass(year);
+        CHECK(endings.front().times == 0);
+    }
+    SECTION("a day is the last") {
+        World world(limit_of(1, 1, 1h), {.margin = for_ever, .interval = 0s, .day = for_ever});
+        CHECK(world.queue->try_acquire(0));
+        world.pass(year);
+        CHECK_FALSE(world.queue->try_acquire(0));
+    }
 }
 
 TEST_CASE("io_context, queue and permits may end in every order, with waiters at every stage") {

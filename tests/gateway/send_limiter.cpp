@@ -278,4 +278,41 @@ TEST_CASE("a queue that is full refuses more, but never a heartbeat") {
     CHECK_FALSE(beat.code);
 }
 
+TEST_CASE("periods and margins may last for ever") {
+    constexpr Clock::duration for_ever = Clock::duration::max();
+    constexpr Clock::duration year = 24h * 365;
+    const auto goes = [](Bot& bot, Opcode opcode) {
+        int sent = 0;
+        while (sent < 200 && bot.sends.try_acquire(opcode, {.guild = 1}))
+            ++sent;
+        return sent;
+    };
+    SECTION("of all events") {
+        Bot bot(SendLimiterOptions{.margin = for_ever, .period = for_ever});
+        const int sent = goes(bot, Opcode::voice_state_update);
+        CHECK(sent < 120);
+        bot.pass(year);
+        CHECK(goes(bot, Opcode::voice_state_update) == 0);
+    }
+    SECTION("of presence updates") {
+        Bot bot(SendLimiterOptions{.presence_period = for_ever});
+        CHECK(goes(bot, Opcode::presence_update) == 5);
+        bot.pass(year);
+        CHECK(goes(bot, Opcode::presence_update) == 0);
+    }
+    SECTION("of member lists") {
+        const auto lists = std::make_shared<MemberListLimit>(for_ever, for_ever);
+        Bot bot(SendLimiterOptions{.member_lists = lists});
+        CHECK(goes(bot, Opcode::request_guild_members) == 1);
+        bot.pass(year);
+        CHECK(goes(bot, Opcode::request_guild_members) == 0);
+    }
+    SECTION("and a heart may beat once") {
+        Bot bot(SendLimiterOptions{.heartbeat_interval = for_ever});
+        CHECK(bot.sends.stats().reserved == 3);
+        bot.sends.set_heartbeat_interval(for_ever);
+        CHECK(bot.sends.stats().reserved == 3);
+    }
+}
+
 } // namespace

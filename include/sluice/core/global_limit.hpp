@@ -168,7 +168,7 @@ inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) 
     // The slots in use come back in order; whoever is behind all of them waits whole periods more.
     const std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
     const auto known = static_cast<std::int64_t>(settled_.size());
-    if (behind >= known) return start + ((behind - known) / limit_ + 1) * period_;
+    if (behind >= known) return later(start, (behind - known) / limit_ + 1, period_);
     return std::max(start, release_of(settled_[static_cast<std::size_t>(behind)], credit));
 }
 

@@ -268,9 +268,9 @@ inline Time IdentifySchedule::turn_of(std::uint64_t shard, Time now) {
     const Key& key = key_of(shard).second;
     // A permit that is out may be sent now at the earliest, or be cancelled: that cannot be known.
     const Time ready = key.out == 0 ? std::max(now, key.ready) : now;
-    const auto ahead = static_cast<Duration::rep>(key.waiting.size() + key.reserve_waiting.size());
+    const auto ahead = static_cast<std::int64_t>(key.waiting.size() + key.reserve_waiting.size());
     // Each of those ahead takes at least the interval: an answer may make the margin unnecessary.
-    return ready + ahead * settings_.interval;
+    return later(ready, ahead, settings_.interval);
 }
 
 inline Time IdentifySchedule::earliest(std::uint64_t shard, bool use_reserve, Time now) {

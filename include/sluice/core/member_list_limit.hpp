@@ -38,10 +38,11 @@ struct MemberRequest {
 
 class MemberListLimit {
 public:
-    /// The margin covers that one request may take longer to Discord than the next.
+    /// The margin covers that one request may take longer to Discord than the next. Negative
+    /// ones count as 0, those over ten years mean for ever.
     explicit MemberListLimit(Duration period = std::chrono::seconds(30),
                              Duration margin = std::chrono::seconds(1)) noexcept
-        : hold_(period + margin) {}
+        : hold_(in_range(period) + in_range(margin)) {}
     MemberListLimit(const MemberListLimit&) = delete;
     MemberListLimit& operator=(const MemberListLimit&) = delete;
 

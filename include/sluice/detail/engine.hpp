@@ -206,13 +206,14 @@ template <class Clock, class Mutex>
 core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
     core::Settings settings;
     settings.global_limit = options.global.limit;
-    settings.global_period = options.global.period;
-    settings.longest_global_hold = options.longest_global_hold.value_or(core::Duration(0));
+    settings.global_period = core::in_range(options.global.period);
+    settings.longest_global_hold =
+        core::in_range(options.longest_global_hold.value_or(core::Duration(0)));
     settings.headerless_width = std::max<std::int64_t>(1, options.headerless_width);
-    settings.credit_cap = std::max(core::Duration(0), options.max_credit);
-    settings.retry_margin = std::max(core::Duration(0), options.retry_margin);
-    settings.idle.evict_after = options.idle_time;
-    settings.idle.dormant_after = std::min(settings.idle.dormant_after, options.idle_time);
+    settings.credit_cap = core::in_range(options.max_credit);
+    settings.retry_margin = core::in_range(options.retry_margin);
+    settings.idle.evict_after = core::in_range(options.idle_time);
+    settings.idle.dormant_after = std::min(settings.idle.dormant_after, settings.idle.evict_after);
     settings.idle.most_idle = options.max_idle_buckets;
     settings.split_lying_hashes = options.split_lying_hashes;
     settings.record_events = static_cast<bool>(options.observer);
@@ -411,7 +412,7 @@ std::optional<std::chrono::nanoseconds> Engine<Clock, Mutex>::timeout_for(const 
 template <class Clock, class Mutex>
 std::size_t Engine<Clock, Mutex>::collect(std::chrono::nanoseconds idle) {
     const Session session(*this);
-    return scheduler_.collect(session.now(), idle);
+    return scheduler_.collect(session.now(), core::in_range(idle));
 }
 
 template <class Clock, class Mutex>
@@ -435,7 +436,7 @@ void Engine<Clock, Mutex>::replace_token() {
 template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::set_global(const GlobalLimit& global) {
     const Session session(*this);
-    scheduler_.set_global(global.limit, global.period, session.now());
+    scheduler_.set_global(global.limit, core::in_range(global.period), session.now());
 }
 
 } // namespace detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What can be set for an IdentifyQueue and for one acquire, each field with its default and its
-// reason.
+// reason. A negative duration counts as 0, one over ten years means for ever.
 //
 //     IdentifyQueue identifies{executor, limit, {.reserve = 50}};
 //     co_await identifies.acquire(shard_id, {.use_reserve = true});
@@ -9,6 +9,7 @@
 #define SLUICE_GATEWAY_IDENTIFY_OPTIONS_HPP
 
 #include <sluice/core/identify_schedule.hpp>
+#include <sluice/core/time.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -52,11 +53,10 @@ static_assert(std::is_trivially_destructible_v<IdentifyOptions>);
 namespace detail {
 
 [[nodiscard]] inline core::IdentifySettings settings_of(const IdentifyQueueOptions& options) {
-    const auto positive = [](core::Duration time) { return std::max(core::Duration(0), time); };
     core::IdentifySettings settings;
-    settings.interval = positive(options.interval);
-    settings.margin = positive(options.margin);
-    settings.day = positive(options.day);
+    settings.interval = core::in_range(options.interval);
+    settings.margin = core::in_range(options.margin);
+    settings.day = core::in_range(options.day);
     settings.reserve = std::max<std::int64_t>(0, options.reserve);
     return settings;
 }

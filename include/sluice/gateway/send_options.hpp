@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What can be set for a SendLimiter and for one acquire, each field with its default and its
-// reason.
+// reason. A negative duration counts as 0, one over ten years means for ever.
 //
 //     SendLimiter sends{executor, {.member_lists = lists}};
 //     co_await sends.acquire(Opcode::request_guild_members, {.guild = id, .nonce = "a"});
@@ -11,6 +11,7 @@
 #include <sluice/core/member_list_limit.hpp>
 #include <sluice/core/send_request.hpp>
 #include <sluice/core/send_schedule.hpp>
+#include <sluice/core/time.hpp>
 #include <sluice/gateway/opcode.hpp>
 
 #include <algorithm>
@@ -107,16 +108,15 @@ namespace detail {
 }
 
 [[nodiscard]] inline core::SendSettings settings_of(const SendLimiterOptions& options) {
-    const auto positive = [](core::Duration time) { return std::max(core::Duration(0), time); };
     core::SendSettings settings;
     settings.limit = std::max<std::int64_t>(1, options.limit);
-    settings.period = positive(options.period);
-    settings.margin = positive(options.margin);
+    settings.period = core::in_range(options.period);
+    settings.margin = core::in_range(options.margin);
     if (options.heartbeat_interval > core::Duration(0)) {
-        settings.heartbeat_interval = options.heartbeat_interval;
+        settings.heartbeat_interval = core::in_range(options.heartbeat_interval);
     }
     settings.presence_limit = std::max<std::int64_t>(1, options.presence_limit);
-    settings.presence_period = positive(options.presence_period);
+    settings.presence_period = core::in_range(options.presence_period);
     return settings;
 }
 
