@@ -222,6 +222,10 @@ TEST_CASE("a brace named after the interaction exempts a token that does not sho
     CHECK_FALSE(execute_webhook(2, "opaque").exempt_from_global());
     CHECK(callback(2, "opaque").exempt_from_global());
     CHECK(callback(2, "opaque") == parsed("POST", "/interactions/2/opaque/callback"));
+    constexpr auto named_within = sluice::route<"POST /webhooks/{id}/{the_interaction}">;
+    CHECK(named_within(2, "opaque").exempt_from_global());
+    CHECK(named_within(2, "opaque") == named);
+    CHECK_FALSE(sluice::route<"POST /webhooks/{id}/{interactio}">(2, "a").exempt_from_global());
     // Only the token of a webhook path is an interaction's; elsewhere the name says nothing.
     CHECK_FALSE(sluice::route<"GET /channels/{interaction.channel}/pins">(1).exempt_from_global());
 }

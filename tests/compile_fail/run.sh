@@ -6,6 +6,7 @@
 # The first line of the source says what must happen when it is compiled:
 #   // expect: <extended regex>   it is refused, and an error message matches
 #   // compiles                   it is accepted
+#   // compiles with <flags...>   it is accepted with these
 # Exit status: 0 as said, 1 otherwise, 2 when called wrongly.
 set -u
 
@@ -29,11 +30,17 @@ while [ "$count" -gt 0 ]; do
     count=$((count - 1))
 done
 
+case $first in
+"// compiles with "*)
+    # shellcheck disable=SC2086 # a list of words
+    set -- ${first#"// compiles with "} "$@"
+    ;;
+esac
 output=$(LC_ALL=C "$compiler" -std=c++20 -fsyntax-only "$@" 2>&1)
 status=$?
 
 case $first in
-"// compiles")
+"// compiles" | "// compiles with "*)
     [ "$status" -eq 0 ] && exit 0
     echo "should compile: $source"
     ;;
