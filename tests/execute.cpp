@@ -321,6 +321,16 @@ TEST_CASE("the total time is never exceeded", "[R20][R21]") {
     }
 }
 
+TEST_CASE("without any time nothing is sent", "[R20]") {
+    const Duration total = GENERATE(Duration(0), Duration(-1s), Duration::min());
+    Bot bot;
+    bot.finish(get, {200}, {.total = total});
+    CHECK(bot.code() == asio::error::timed_out);
+    CHECK(*bot.ended == 0s);
+    CHECK(bot.tries.empty());
+    CHECK(bot.limiter.stats().counters.granted == 0);
+}
+
 TEST_CASE("a total time beyond the end of time is none", "[R20]") {
     Bot bot;
     bot.finish(get, {503, 200}, {.total = Duration::max()});

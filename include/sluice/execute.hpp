@@ -40,7 +40,7 @@ namespace sluice {
 struct ExecuteOptions {
     bool safe = false; ///< repeating the request does no harm even if it has run
     /// From the call to the return, everything included; default: for ever. What is under way then
-    /// is cancelled.
+    /// is cancelled. With 0 or less nothing is sent.
     std::optional<std::chrono::nanoseconds> total = std::nullopt;
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of the first acquire
     int max_tries = 5; ///< of tries that end in a 5xx or without an answer; 429s are not counted
@@ -191,6 +191,10 @@ template <class Manager, class Send>
 auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions options)
     -> boost::asio::awaitable<typename Execution<Manager, std::remove_reference_t<Send>>::Reply> {
     using namespace boost::asio::experimental::awaitable_operators;
+    // Of two that are ready at once, `||` would run the try first.
+    if (options.total && *options.total <= options.total->zero()) {
+        throw Error(boost::asio::error::timed_out);
+    }
     Execution<Manager, std::remove_reference_t<Send>> execution(limiter, route, send, options);
     bool in_time = true;
     if (execution.is_bounded()) {

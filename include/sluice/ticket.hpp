@@ -114,6 +114,8 @@ public:
     /// The same with any completion token.
     /// *Completion signature*: void(boost::system::error_code).
     /// *Errors*, *cancellation*, *threads*: as BucketManager::async_acquire.
+    /// *Executor*: likewise; but an empty ticket knows no manager, so its errc::closed comes on the
+    /// handler's associated executor, without one on Asio's system executor.
     template <class CompletionToken>
     auto async_reacquire(CompletionToken && token);
 
