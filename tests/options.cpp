@@ -169,3 +169,17 @@ TEST_CASE("invalid requests may count for ever") {
     CHECK(ending.failed(sluice::errc::too_many_invalid_requests));
     CHECK(bot.limiter.stats().invalid_requests == 10);
 }
+
+TEST_CASE("a negative max_wait takes what is free and refuses every wait, as 0 does") {
+    VirtualBot bot;
+    const auto max_wait = GENERATE(-1ns, Duration(0), Duration::min());
+    const auto ended = [&] {
+        Ending ending;
+        bot.limiter.async_acquire(create_message(1), {.max_wait = max_wait}, into(ending));
+        bot.turn();
+        return ending;
+    };
+    const Ending free = ended();
+    CHECK(free.granted());
+    CHECK(ended().failed(sluice::errc::wait_too_long));
+}

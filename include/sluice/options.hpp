@@ -2,7 +2,7 @@
 //
 // What can be set, each field with its default and its reason. All durations are std::chrono's.
 // Whatever is over ten years, such as nanoseconds::max(), means for ever. What is negative counts
-// as 0, but for max_wait: no wait is as short as that.
+// as 0.
 //
 //     sluice::BucketManager limiter{executor, {.global = {.limit = 50, .period = 1s}, .max_wait =
 //     60s}};

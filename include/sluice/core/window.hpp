@@ -183,11 +183,6 @@ private:
         Time high;
     };
 
-    /// `from` plus so many times `each`, or `never`: some waits are longer than time lasts.
-    [[nodiscard]] static Time later(Time from, std::int64_t times, Duration each) noexcept {
-        if (each > Duration(0) && times > (never - from) / each) return never;
-        return from + times * each;
-    }
     void roll(Time now, Duration credit) noexcept;
     void start_afresh(std::int64_t limit, Time sent) noexcept;
     [[nodiscard]] bool learn_limit(const Observation& seen) noexcept;

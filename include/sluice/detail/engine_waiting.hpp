@@ -101,12 +101,13 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
         const core::Time at =
             scheduler_.predict(lane, now, arrival).value_or(scheduler_.opens(lane, now));
-        if (at - now > *max_wait) {
+        const core::Duration most = core::greater(core::Duration(0), *max_wait);
+        if (at - now > most) {
             operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, at - now));
             scheduler_.leave(lane, now);
             return claim(operation, errc::wait_too_long);
         }
-        if (*max_wait < core::never - now) bound = now + *max_wait;
+        if (most < core::never - now) bound = now + most;
     }
     scheduler_.enqueue(operation, lane, now, bound);
 }
