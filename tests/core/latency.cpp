@@ -16,10 +16,12 @@ using namespace std::chrono_literals;
 
 constexpr Time start = Time(1h);
 
+/// One after another, the first of them answered at `start`.
 Latency with_samples(const std::vector<Duration>& round_trips, Duration cap = 200ms) {
     Latency latency(cap);
+    Time now = start - (round_trips.empty() ? 0ms : round_trips.front());
     for (const Duration round_trip : round_trips)
-        latency.sample(round_trip, start);
+        latency.sample(round_trip, now += round_trip);
     return latency;
 }
 
@@ -81,6 +83,34 @@ TEST_CASE("a burst whose answers come sorted by their delay earns none either") 
     }
 }
 
+TEST_CASE("a burst that one connection keeps in order earns none, however alike its round trips") {
+    std::mt19937_64 random(2);
+    const auto way = [&] { return Duration(20ms) + Duration(random() % 80'000'000); };
+    for (int run = 0; run < 200; ++run) {
+        CAPTURE(run);
+        Latency latency(200ms);
+        Time now = start;
+        for (int burst = 0; burst < 5; ++burst) { // fewer than would prove anything
+            Time there = now;
+            Time back = now;
+            for (std::uint64_t order = 1; order <= 50; ++order) {
+                there = std::max(there, now + way());
+                back = std::max(back, there + way());
+                latency.sample(back - now, back, order);
+            }
+            REQUIRE(latency.credit(back) <= 40ms); // the least that is possible
+            now = back + 1s;
+        }
+    }
+}
+
+TEST_CASE("where answers overtake each other all of a burst count") {
+    Latency latency(200ms);
+    for (std::uint64_t order = 100; order > 0; --order)
+        latency.sample(order == 50 ? 60ms : 61ms, start + (order == 50 ? 60ms : 61ms), order);
+    CHECK(latency.credit(start + 61ms) > 50ms);
+}
+
 TEST_CASE("what the path once was is forgotten within four minutes") {
     Latency latency = with_samples(std::vector<Duration>(50, 60ms));
     CHECK(latency.valid_until() == start + 4min);
@@ -112,9 +142,7 @@ TEST_CASE("a request that came too early halves the credit, and time restores it
 }
 
 TEST_CASE("whatever refusals teach, no credit is above the cap") {
-    Latency latency(500us);
-    for (int i = 0; i < 10; ++i)
-        latency.sample(60ms, start);
+    Latency latency = with_samples(std::vector<Duration>(10, 60ms), 500us);
     CHECK(latency.credit(start) == 500us);
     latency.distrust(start);
     CHECK(latency.credit(start) <= 500us);

@@ -12,6 +12,12 @@
 // each way 21 of 258,000 requests left too early without the second, 78 of 59,500,000 with
 // 40 / samples, 2 with what is here. Only warm samples count: a round trip that held a connect, a
 // TLS handshake or a long upload proves nothing for the next request, which may not need them.
+//
+// On one connection that keeps everything in order, such as HTTP/2's, the requests of a burst wait
+// for each other, and all of them take about as long as the slowest. While no answer has overtaken
+// another, only round trips that did not overlap count in the number of samples; with steady delays
+// that makes no difference. Without it 31 of 150,000 requests of a global limit left too early, by
+// up to 47 ms, with 20-100 ms each way in order.
 #ifndef SLUICE_CORE_LATENCY_HPP
 #define SLUICE_CORE_LATENCY_HPP
 
@@ -55,7 +61,8 @@ class Latency {
 public:
     explicit Latency(Duration cap) noexcept : cap_(cap), trusted_(cap) {}
 
-    void sample(Duration round_trip, Time now) noexcept;
+    /// `order` tells which of two requests that were sent at one moment went first.
+    void sample(Duration round_trip, Time now, std::uint64_t order = 0) noexcept;
 
     [[nodiscard]] Duration credit(Time now) const noexcept;
     /// When the credit is 0 at the latest unless there are new samples.
@@ -73,6 +80,8 @@ private:
     static constexpr Duration epoch = std::chrono::minutes(2);
     /// Fewer can all lie close together by chance on a path that is anything but steady.
     static constexpr std::int64_t least_samples = 6;
+    /// A burst in order whose first request is the slowest looks steady.
+    static constexpr std::int64_t least_apart = 2;
 
     Duration cap_;
     Duration trusted_; // what distrust() has left of the cap; doubles with each epoch
@@ -82,23 +91,33 @@ private:
         Duration least = Duration::max();
         Duration sum{0};
         std::int64_t count = 0;
+        std::int64_t apart = 0; ///< of those: sent when all answers before had come
+        bool overtaken = false; ///< an answer has overtaken another
     };
+    [[nodiscard]] bool overtaken() const noexcept {
+        return current_.overtaken || before_.overtaken;
+    }
     /// How far below the least sample the least possible round trip may well lie. It shrinks with
-    /// the number of samples and does not depend on their order.
+    /// the number of samples that have nothing to do with each other.
     [[nodiscard]] Duration uncertainty(Duration least) const noexcept {
+        const auto apart = static_cast<double>(current_.apart + before_.apart);
         const auto count = static_cast<double>(current_.count + before_.count);
         const auto sum = static_cast<double>((current_.sum + before_.sum).count());
         const double excess = sum - count * static_cast<double>(least.count()); // of all together
-        const double beyond = count - static_cast<double>(least_samples - 1);
+        const double known_by = overtaken() ? count : apart;
+        const double beyond = std::max(1.0, known_by - static_cast<double>(least_samples - 1));
         return Duration(static_cast<std::int64_t>(40.0 * excess / (count * beyond)));
     }
 
     Epoch current_;
     Epoch before_; // the epoch before, if it was adjacent
     Time epoch_end_ = Time::min();
+    Time newest_sent_ = Time::min(); // of the requests answered so far
+    std::uint64_t newest_order_ = 0;
+    Time flight_end_ = Time::min(); // what is sent later is apart from what came before
 };
 
-inline void Latency::sample(Duration round_trip, Time now) noexcept {
+inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order) noexcept {
     if (round_trip < Duration(0)) return;
     if (now >= epoch_end_) [[unlikely]] {
         const bool adjacent = epoch_end_ != Time::min() && now < epoch_end_ + epoch;
@@ -110,6 +129,17 @@ inline void Latency::sample(Duration round_trip, Time now) noexcept {
     current_.least = lesser(current_.least, round_trip);
     current_.sum += round_trip;
     ++current_.count;
+    const Time sent = now - round_trip;
+    if (sent < newest_sent_ || (sent == newest_sent_ && order < newest_order_)) {
+        current_.overtaken = true;
+    } else {
+        newest_sent_ = sent;
+        newest_order_ = order;
+    }
+    if (sent >= flight_end_) {
+        ++current_.apart;
+        flight_end_ = now;
+    }
     if (mean_ == Duration(0)) [[unlikely]] {
         mean_ = round_trip;
         deviation_ = round_trip / 2;
@@ -122,6 +152,7 @@ inline void Latency::sample(Duration round_trip, Time now) noexcept {
 
 inline Duration Latency::credit(Time now) const noexcept {
     if (current_.count + before_.count < least_samples || now >= valid_until()) return Duration(0);
+    if (!overtaken() && current_.apart + before_.apart < least_apart) return Duration(0);
     const Duration least = std::min(current_.least, before_.least);
     const Duration unsteady = std::max(4 * deviation_, uncertainty(least));
     return std::clamp(least - unsteady, Duration(0), trusted_);

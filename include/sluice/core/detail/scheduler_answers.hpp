@@ -45,7 +45,7 @@ inline void Scheduler::learn_credit(Time now) noexcept {
 
 inline void Scheduler::note_round_trip(const Place& place, Time sent, Time now) {
     if (place.warm || sent != never) {
-        latency_.sample(now - (sent != never ? sent : place.sent), now);
+        latency_.sample(now - (sent != never ? sent : place.sent), now, place.arrival);
         credit_known_ = false;
     }
     connections_.add(now);
