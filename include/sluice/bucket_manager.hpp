@@ -110,9 +110,8 @@ public:
     /// An answer to a request that was made without a ticket.
     Verdict update(Route route, const Response& answer) { return engine_->update(route, answer); }
 
-    /// Until a ticket could be had at the soonest, behind all that are queued; 0: now. Nothing
-    /// while that may be now and hangs on an answer which is still under way: of this route, or of
-    /// one that may draw on the same bucket.
+    /// Until a ticket could be had, behind all that are queued; 0: now. Nothing while that hangs on
+    /// the first answer of this route, or of one that may draw on the same bucket.
     [[nodiscard]] std::optional<std::chrono::nanoseconds> timeout_for(Route route) {
         return engine_->timeout_for(route);
     }

@@ -256,11 +256,14 @@ TEST_CASE("the wait of a newcomer is foreseen, as far as it can be known", "[R21
 
 TEST_CASE("what hangs on an answer under way is not foreseen, and refuses nobody", "[R21]") {
     CoreClient client;
-    const auto foreseen = [&] { return client.scheduler.predict(client.lane({}), client.now); };
+    const auto foreseen = [&](core::Foresight how = core::Foresight::certain) {
+        return client.scheduler.predict(client.lane({}), client.now, UINT64_MAX, how);
+    };
     SECTION("a route whose bucket nobody knows yet may draw on the same") {
         client.answer(client.send({}), shows(5, 1, 5s));
         Call& probe = client.send({.route = 2});
         CHECK(foreseen() == std::nullopt);
+        CHECK(foreseen(core::Foresight::likely) == std::nullopt);
         Call& call = client.send({}, client.now + 1s);
         CHECK(call.waits());
         client.answer(probe, shows(5, 4, 5s, "other"));
@@ -272,6 +275,7 @@ TEST_CASE("what hangs on an answer under way is not foreseen, and refuses nobody
         client.answer(*calls[1], shows(5, 2, 5s));
         client.send({});
         CHECK(foreseen() == std::nullopt);
+        CHECK(foreseen(core::Foresight::likely) == client.now + 5001ms);
         Call& call = client.send({}, client.now + 1s);
         CHECK(call.waits());
         client.answer(*calls[0], shows(5, 3, 5s));

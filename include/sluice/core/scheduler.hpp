@@ -75,6 +75,12 @@ struct BucketState {
     std::int64_t out = 0;
 };
 
+/// What an answer under way may change about a foreseen wait.
+enum class Foresight : std::uint8_t {
+    likely, ///< nothing, if it comes in order, but for the first of another route
+    certain ///< whatever it may: nobody is refused for a wait that it may end
+};
+
 class Scheduler {
 public:
     /// Schedulers that send from one address share a gate; without one it makes its own.
@@ -190,10 +196,11 @@ public:
         return finished;
     }
 
-    /// When one more request of this lane could go at the soonest, behind all that are queued
-    /// before `arrival`; nothing while that hangs on an answer which is still under way.
+    /// When one more request of this lane could go, behind all that are queued before `arrival`;
+    /// nothing while that hangs on an answer which is still under way.
     [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
-                                              std::uint64_t arrival = UINT64_MAX);
+                                              std::uint64_t arrival = UINT64_MAX,
+                                              Foresight how = Foresight::likely);
     /// Before that nothing of this lane goes, whatever is still under way.
     [[nodiscard]] Time opens(const Lane& lane, Time now);
 
@@ -305,7 +312,8 @@ private:
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until);
     void recheck_bounds(Bucket& bucket, Time now);
-    [[nodiscard]] std::optional<Time> predict_for(Bucket& bucket, Time now, std::int64_t ahead);
+    [[nodiscard]] std::optional<Time> predict_for(Bucket& bucket, Time now, std::int64_t ahead,
+                                                  Foresight how);
     [[nodiscard]] Time bound_of(const Waiter& waiter) const noexcept {
         return bounds_.contains(waiter) ? bounds_.key_of(waiter) : never;
     }

@@ -99,8 +99,8 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
     if (max_wait) {
         const std::uint64_t arrival =
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
-        const core::Time at =
-            scheduler_.predict(lane, now, arrival).value_or(scheduler_.opens(lane, now));
+        const core::Time at = scheduler_.predict(lane, now, arrival, core::Foresight::certain)
+                                  .value_or(scheduler_.opens(lane, now));
         const core::Duration most = core::greater(core::Duration(0), *max_wait);
         if (at - now > most) {
             operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, at - now));

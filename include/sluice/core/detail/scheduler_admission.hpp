@@ -330,13 +330,14 @@ inline Time Scheduler::opens(const Lane& lane, Time now) {
     return std::max({gate_->opens(now), own, lane.traits.exempt ? now : global_.blocked_until()});
 }
 
-/// What a bucket lets go when, whatever else is in the way.
-inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std::int64_t ahead) {
+/// When a bucket lets go of one more, whatever else is in the way.
+inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std::int64_t ahead,
+                                                  Foresight how) {
     const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
     const std::int64_t out = bucket.out(now) + probes;
     const std::int64_t under_way = probes + bucket.in_flight;
-    // An answer also settles what was lost before its request.
-    const std::int64_t held = under_way == 0 ? out : 0;
+    std::int64_t held = out - probes; // probes may turn out to draw on another bucket
+    if (how == Foresight::certain && under_way > 0) held = 0; // an answer also settles losses
     const auto at = bucket.window.predict(now, out, held, ahead, credit(now));
     if (!at || !bucket.in_doubt()) return at;
     if (ahead == 0 && under_way == 0) {
@@ -345,7 +346,8 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     return *at > now ? at : std::nullopt;
 }
 
-inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival) {
+inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival,
+                                              Foresight how) {
     Bucket& bucket = *lane.bucket;
     std::int64_t ahead = 0;
     for (const Lane& other : bucket.lanes) {
@@ -354,7 +356,7 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
         if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
     }
     const Time start = std::max(gate_->opens(now), lane.blocked_until);
-    auto at = predict_for(bucket, now, ahead);
+    auto at = predict_for(bucket, now, ahead, how);
     if (!at) {
         const Time open = opens(lane, now);
         return open > now ? std::optional(open) : std::nullopt;

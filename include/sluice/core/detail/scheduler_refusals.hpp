@@ -160,7 +160,7 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
         while (lane.bounded != 0) {
             Waiter& last = lane.waiting.back();
             if (!bounds_.contains(last)) break;
-            const auto at = predict_for(bucket, now, lane.queued - 1);
+            const auto at = predict_for(bucket, now, lane.queued - 1, Foresight::certain);
             if (!at || *at <= bounds_.key_of(last)) break;
             refuse(last, Refused::wait_too_long);
             ++counters_.refused_waits;
