@@ -94,8 +94,15 @@ struct Bucket : BucketEntry {
 
     /// Never earlier than the last one lost.
     void lose(Time now, std::size_t count = 1) {
+        if (count == 0) return;
         for (; count > 0; --count)
             rare().lost.push_back(now);
+        rare_->last_lost = now;
+        rare_->flew_before = in_flight;
+    }
+    /// A request that was sent then is no longer in flight.
+    void landed(Time sent) noexcept {
+        if (rare_ && rare_->flew_before > 0 && sent <= rare_->last_lost) --rare_->flew_before;
     }
 
     /// An answer to a request sent after a loss: the server has long decided about the lost one.
@@ -109,6 +116,10 @@ struct Bucket : BucketEntry {
     /// have filled it: one request at a time goes until an answer tells, or all must be back. As
     /// out() has left it.
     [[nodiscard]] bool in_doubt() const noexcept { return rare_ && rare_->doubted != Time::min(); }
+    /// While in doubt: whether that one may go. What was under way at the loss cannot tell.
+    [[nodiscard]] bool may_ask() const noexcept {
+        return in_flight <= rare_->flew_before && !has_lost();
+    }
 
     /// When the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
@@ -119,7 +130,11 @@ struct Bucket : BucketEntry {
     void absorb_places(Bucket& other) {
         in_flight += other.in_flight;
         other.in_flight = 0;
-        if (other.in_doubt()) rare().doubted = std::max(rare().doubted, other.rare_->doubted);
+        if (other.in_doubt()) {
+            rare().doubted = std::max(rare().doubted, other.rare_->doubted);
+            rare_->last_lost = std::max(rare_->last_lost, other.rare_->last_lost);
+            rare_->flew_before += other.rare_->flew_before;
+        }
         if (!other.has_lost()) return;
         Fifo<Time> mine = std::exchange(rare().lost, {});
         Fifo<Time> theirs = std::exchange(other.rare_->lost, {});
@@ -160,6 +175,8 @@ private:
         std::unique_ptr<Sharing> sharing;
         Fifo<Time> lost;            ///< when, ascending
         Time doubted = Time::min(); ///< the last one that came back by time alone; see in_doubt()
+        Time last_lost = Time::min();
+        std::uint32_t flew_before = 0; ///< of those in flight: how many were when that was lost
     };
 
     Rare& rare() {

@@ -35,7 +35,7 @@ inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
     const std::int64_t room = bucket.window.available(now, bucket.out(now) + probes, credit);
     if (!bucket.in_doubt()) [[likely]]
         return room;
-    return std::min<std::int64_t>(room, bucket.in_flight == 0 && !bucket.has_lost() ? 1 : 0);
+    return std::min<std::int64_t>(room, bucket.may_ask() ? 1 : 0);
 }
 
 inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
@@ -340,10 +340,9 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     if (how == Foresight::certain && under_way > 0) held = 0; // an answer also settles losses
     const auto at = bucket.window.predict(now, out, held, ahead, credit(now));
     if (!at || !bucket.in_doubt()) return at;
-    if (ahead == 0 && under_way == 0) {
-        return bucket.has_lost() ? std::max(*at, bucket.next_lost()) : *at;
-    }
-    return *at > now ? at : std::nullopt;
+    if (bucket.has_lost() && under_way == 0) return std::max(*at, bucket.next_lost());
+    const bool may_go = ahead == 0 && bucket.may_ask();
+    return may_go || *at > now ? at : std::nullopt;
 }
 
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival,

@@ -19,6 +19,7 @@ namespace sluice::core {
 inline Bucket& Scheduler::uncount(Place& place, Time now) {
     Bucket& counted = Registry::resolve(place.bucket);
     discount(*place.lane, counted);
+    counted.landed(place.sent);
     if (place.probe) free_probe(place.lane->major(), now);
     return counted;
 }
