@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What an answer changes: which requests wait, for how long, and where a lane draws from. Losses are
-// tested in scheduler_losses.cpp, queues in scheduler.cpp.
+// What an answer changes: which requests wait, for how long, and where a lane draws from. Losses
+// are tested in scheduler_losses.cpp, queues in scheduler.cpp.
 #include <sluice/core/scheduler.hpp>
 
 #include "support/catch.hpp"
