@@ -95,6 +95,13 @@ TEST_CASE("after losses that only time has settled one request goes first, and t
         CHECK(client.send({}).sent());
         CHECK_FALSE(client.send({}).sent());
     }
+    SECTION("it is never answered, and all go when they must be back") {
+        const auto calls = client.send(5, {});
+        client.pass(1002ms);
+        CHECK_FALSE(calls[1]->sent());
+        client.pass(4s);
+        CHECK(calls[3]->sent()); // the first still has its place
+    }
     SECTION("nobody asks until all of them must be back") {
         client.pass(5s);
         CHECK(client.send(5, {}).back()->sent());

@@ -116,6 +116,9 @@ struct Bucket : BucketEntry {
     /// have filled it: one request at a time goes until an answer tells, or all must be back. As
     /// out() has left it.
     [[nodiscard]] bool in_doubt() const noexcept { return rare_ && rare_->doubted != Time::min(); }
+    [[nodiscard]] Time doubt_ends() const noexcept {
+        return in_doubt() ? window.surely_full(rare_->doubted) : never;
+    }
     /// While in doubt: whether that one may go. What was under way at the loss cannot tell.
     [[nodiscard]] bool may_ask() const noexcept {
         return in_flight <= rare_->flew_before && !has_lost();
@@ -195,7 +198,7 @@ private:
         const Time over = now - window.period() + Duration(1);
         for (; !rare_->lost.empty() && rare_->lost.front() < over; rare_->lost.pop_front())
             rare_->doubted = rare_->lost.front();
-        if (in_doubt() && now >= window.surely_full(rare_->doubted)) rare_->doubted = Time::min();
+        if (now >= doubt_ends()) rare_->doubted = Time::min();
         const auto count = static_cast<std::int64_t>(rare_->lost.size());
         drop_empty_rare();
         return count;

@@ -213,7 +213,8 @@ inline void Scheduler::grant(Lane& lane, Time now) {
 
 inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     const std::int64_t out = bucket.out(now);
-    Time wake = std::min(bucket.window.next_change(now, out, credit(now)), bucket.next_lost());
+    Time wake = std::min({bucket.window.next_change(now, out, credit(now)), bucket.next_lost(),
+                          bucket.doubt_ends()});
     for (const Lane& lane : bucket.lanes) {
         if (lane.queued != 0 && lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
     }
