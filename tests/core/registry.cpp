@@ -353,7 +353,7 @@ TEST_CASE("a bucket that nobody has used for a while sleeps, and wakes as it was
     SECTION("for a lane") {
         const Lane& lane = registry.lane(key(1), {});
         CHECK(registry.hash_of(*lane.bucket) == "a");
-        CHECK(lane.bucket->has_one_lane());
+        CHECK_FALSE(lane.bucket->has_several_lanes());
     }
     SECTION("for its name") {
         Bucket* const found = registry.find_bucket(registry.key_of(hash, channel(1), 1));

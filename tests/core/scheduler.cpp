@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -121,7 +122,9 @@ TEST_CASE("nobody overtakes a granted waiter that has not run yet", "[R24]") {
     CHECK_FALSE(client.scheduler.try_admit(lane, client.now, place));
     client.scheduler.delivered(lane);
     CHECK(client.scheduler.try_admit(lane, client.now, place));
-    CHECK(client.scheduler.take_finished().size() == 1);
+    const core::WaiterList finished = client.scheduler.take_finished();
+    CHECK(&finished.front() == &waiter);
+    CHECK_FALSE(finished.has_several());
 }
 
 TEST_CASE("whoever has a bound and cannot know its wait leaves when the bound has passed",
@@ -309,7 +312,8 @@ TEST_CASE("a raised global limit lets the next ones go at once", "[R15]") {
         client.send({.channel = channel});
     CHECK(client.order.size() == 1);
     client.scheduler.set_global(3, 1s, client.now);
-    CHECK(client.scheduler.take_finished().size() == 2);
+    const core::WaiterList granted = client.scheduler.take_finished();
+    CHECK(std::distance(granted.begin(), granted.end()) == 2);
 }
 
 TEST_CASE("telling all to go refuses every waiter, in order of arrival within each lane") {
@@ -320,7 +324,7 @@ TEST_CASE("telling all to go refuses every waiter, in order of arrival within ea
         calls.push_back(&client.send({.channel = channel}));
     CHECK(client.scheduler.refuse_all(client.now) == 3);
     core::WaiterList refused = client.scheduler.take_finished();
-    CHECK(refused.size() == 3);
+    CHECK(std::distance(refused.begin(), refused.end()) == 3);
     int last_in_first_lane = 0;
     while (!refused.empty()) {
         const auto& call = static_cast<Call&>(refused.front());

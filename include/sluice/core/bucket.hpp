@@ -9,13 +9,12 @@
 
 #include <sluice/core/fifo.hpp>
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/sharing.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -43,16 +42,17 @@ struct BucketKey {
     }
 };
 
-/// Leaves its list by itself when the bucket goes.
-using BucketHook =
-    boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+/// In one of the registry's lists.
+struct UseHook : LeavingListHook {};
+/// Among the unknown buckets of its route; once known, among those that wait for a probe of the
+/// same major parameter.
+struct GroupHook : LeavingListHook {};
 
 /// What the registry needs to find a bucket and to know how old it is.
-struct BucketEntry {
+struct BucketEntry : UseHook {
     [[no_unique_address]] BucketKey key;
     bool dormant = false;         ///< a DormantBucket rather than a Bucket
     Time last_used = Time::min(); ///< when it was last sent to rest
-    BucketHook use_hook;          ///< in one of the registry's lists
 };
 
 /// A bucket that nobody has used for a while and whose window is over. Its lanes can be made again
@@ -61,12 +61,9 @@ struct DormantBucket : BucketEntry {
     Window::Remains window;
 };
 
-struct Bucket : BucketEntry {
+struct Bucket : BucketEntry, GroupHook {
     Window window;
     LaneList lanes;
-    /// The unknown buckets of its route; once known, those that wait for a probe of the same major
-    /// parameter.
-    BucketHook group_hook;
     Bucket* merged_into = nullptr;
     Time filed = Time::min();    ///< last_used when its place among the others was last looked at
     std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
@@ -81,9 +78,9 @@ struct Bucket : BucketEntry {
     [[nodiscard]] bool scheduled() const noexcept {
         return wake_position != nowhere || ready_position != nowhere || watches();
     }
-    [[nodiscard]] bool watches() const noexcept { return key.hash_known && group_hook.is_linked(); }
+    [[nodiscard]] bool watches() const noexcept { return key.hash_known && GroupHook::is_linked(); }
     void stop_watching() noexcept {
-        if (watches()) group_hook.unlink();
+        if (watches()) GroupHook::unlink();
     }
 
     /// Places that count now: in flight, and lost ones that may have been counted by the server.
@@ -149,7 +146,7 @@ struct Bucket : BucketEntry {
         }
     }
 
-    [[nodiscard]] bool has_one_lane() const noexcept { return lanes.size() == 1; }
+    [[nodiscard]] bool has_several_lanes() const noexcept { return lanes.has_several(); }
     /// Whether all of its lanes are of this family of routes.
     [[nodiscard]] bool is_of(std::uint64_t family) const noexcept {
         return std::all_of(lanes.begin(), lanes.end(),

@@ -21,9 +21,8 @@
 #define SLUICE_CORE_IDENTIFY_SCHEDULE_HPP
 
 #include <sluice/core/identify_day.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/time.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -65,7 +64,7 @@ enum class IdentifyState : std::uint8_t { idle, queued, granted, refused };
 enum class IdentifyRefused : std::uint8_t { ended, wait_too_long, sessions_exhausted };
 
 /// One shard that waits.
-struct IdentifyWaiter : boost::intrusive::list_base_hook<> {
+struct IdentifyWaiter : ListHook {
     IdentifyPlace place;
     std::uint64_t arrival = 0;
     Time bound = never; // it does not wait past this
@@ -74,7 +73,7 @@ struct IdentifyWaiter : boost::intrusive::list_base_hook<> {
     bool use_reserve = false;
 };
 
-using IdentifyWaiterList = boost::intrusive::list<IdentifyWaiter>;
+using IdentifyWaiterList = IntrusiveList<IdentifyWaiter>;
 
 struct IdentifyCounters {
     std::uint64_t granted = 0;
@@ -123,11 +122,7 @@ public:
     /// When advance() is worth calling next; strictly after the last `now`.
     [[nodiscard]] Time next_wake() const;
 
-    [[nodiscard]] IdentifyWaiterList take_finished() {
-        IdentifyWaiterList taken;
-        taken.swap(finished_);
-        return taken;
-    }
+    [[nodiscard]] IdentifyWaiterList take_finished() { return std::move(finished_); }
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
     /// Refuses all that wait. Returns how many.
     std::size_t end_all();
@@ -160,11 +155,13 @@ private:
         IdentifyWaiterList reserve_waiting; // likewise, of those that may use the reserve
         Time ready;                         // when the next may go, as far as is known
         std::uint64_t decided_by = 0; // the identify that made it `ready`; 0: several, or none
+        std::size_t queued = 0;       // in both lists
         std::size_t out = 0;          // permits out; more than one only after an update
 
-        [[nodiscard]] bool empty() const { return waiting.empty() && reserve_waiting.empty(); }
-        [[nodiscard]] IdentifyWaiterList& list_of(const IdentifyWaiter& waiter) {
-            return waiter.use_reserve ? reserve_waiting : waiting;
+        [[nodiscard]] bool empty() const { return queued == 0; }
+        void push_back(IdentifyWaiter& waiter) {
+            (waiter.use_reserve ? reserve_waiting : waiting).push_back(waiter);
+            ++queued;
         }
     };
     using KeyMap = std::map<std::uint64_t, Key>;
@@ -235,8 +232,8 @@ inline void IdentifySchedule::take(std::uint64_t shard, IdentifyPlace& place) {
 inline void IdentifySchedule::unlink(IdentifyWaiter& waiter) {
     auto& key = key_of(waiter.place.shard);
     untrack(key);
-    auto& list = key.second.list_of(waiter);
-    list.erase(list.iterator_to(waiter));
+    IdentifyWaiterList::erase(waiter);
+    --key.second.queued;
     track(key);
     --(waiter.use_reserve ? reserve_queued_ : queued_);
     if (waiter.bound != never) bounded_.erase({waiter.bound, &waiter});
@@ -268,7 +265,7 @@ inline Time IdentifySchedule::turn_of(std::uint64_t shard, Time now) {
     const Key& key = key_of(shard).second;
     // A permit that is out may be sent now at the earliest, or be cancelled: that cannot be known.
     const Time ready = key.out == 0 ? std::max(now, key.ready) : now;
-    const auto ahead = static_cast<std::int64_t>(key.waiting.size() + key.reserve_waiting.size());
+    const auto ahead = static_cast<std::int64_t>(key.queued);
     // Each of those ahead takes at least the interval: an answer may make the margin unnecessary.
     return later(ready, ahead, settings_.interval);
 }
@@ -295,7 +292,7 @@ inline void IdentifySchedule::enqueue(IdentifyWaiter& waiter, Time now) {
     untrack(key);
     waiter.arrival = ++arrivals_;
     waiter.state = IdentifyState::queued;
-    key.second.list_of(waiter).push_back(waiter);
+    key.second.push_back(waiter);
     track(key);
     ++(waiter.use_reserve ? reserve_queued_ : queued_);
     if (waiter.bound != never) bounded_.emplace(waiter.bound, &waiter);
@@ -429,7 +426,7 @@ inline void IdentifySchedule::map_keys_anew(std::uint64_t max_concurrency) {
         ++key_of(shard).second.out;
     for (IdentifyWaiter* waiter : waiters) {
         auto& key = key_of(waiter->place.shard);
-        key.second.list_of(*waiter).push_back(*waiter);
+        key.second.push_back(*waiter);
         track(key);
     }
 }

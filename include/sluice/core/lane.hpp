@@ -8,10 +8,9 @@
 
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/time.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -51,8 +50,7 @@ enum class Refused : std::uint8_t {
 };
 
 /// One queued request. The layer that waits derives its own node from it.
-struct Waiter
-    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+struct Waiter : ListHook {
     Place place;
     std::uint32_t min_remaining =
         0; ///< refused at its turn when fewer requests remain, itself included
@@ -61,7 +59,7 @@ struct Waiter
     Refused why = Refused::ended; ///< beside WaiterState::refused
 };
 
-using WaiterList = boost::intrusive::list<Waiter, boost::intrusive::constant_time_size<false>>;
+using WaiterList = IntrusiveList<Waiter>;
 
 struct LaneKey {
     std::uint64_t route = 0; ///< identity of the template
@@ -84,8 +82,7 @@ struct LaneTraits {
     bool webhook = false;    ///< a 404 means that the webhook itself is gone
 };
 
-struct Lane
-    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+struct Lane : ListHook {
     std::uint64_t route = 0;  ///< identity of the template
     Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
@@ -114,7 +111,7 @@ struct Lane
     }
 };
 
-using LaneList = boost::intrusive::list<Lane, boost::intrusive::constant_time_size<true>>;
+using LaneList = IntrusiveList<Lane>;
 
 } // namespace sluice::core
 

@@ -8,10 +8,9 @@
 #define SLUICE_CORE_PROBES_HPP
 
 #include <sluice/core/bucket.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/time.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <cstdint>
 #include <map>
@@ -20,9 +19,7 @@ namespace sluice::core {
 
 class Probes {
 public:
-    using Watchers = boost::intrusive::list<
-        Bucket, boost::intrusive::member_hook<Bucket, BucketHook, &Bucket::group_hook>,
-        boost::intrusive::constant_time_size<false>>;
+    using Watchers = IntrusiveList<Bucket, GroupHook>;
 
     /// A probe counts against others at most this long: a hanging upload must not hold up routes
     /// that it most likely has nothing to do with. A connection, an upload and an answer that all
@@ -40,7 +37,7 @@ public:
         const auto at = groups_.find(major);
         if (at == groups_.end()) return;
         Group& group = at->second;
-        freed.splice(freed.end(), group.watchers);
+        freed.splice(group.watchers);
         if (--group.flying == 0) groups_.erase(at);
     }
 

@@ -14,10 +14,10 @@
 #define SLUICE_CORE_REGISTRY_HPP
 
 #include <sluice/core/bucket.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/time.hpp>
 
-#include <boost/intrusive/list.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 
 #include <cstddef>
@@ -33,12 +33,6 @@
 
 namespace sluice::core {
 
-/// Buckets in a list that is found through one of their hooks.
-template <class Item, BucketHook Item::*Hook>
-using BucketList =
-    boost::intrusive::list<Item, boost::intrusive::member_hook<Item, BucketHook, Hook>,
-                           boost::intrusive::constant_time_size<false>>;
-
 /// What becomes of idle buckets, and when.
 struct IdleLimits {
     Duration dormant_after{};  ///< at most evict_after
@@ -49,7 +43,7 @@ struct IdleLimits {
 /// Routes that share a bucket before any answer: nearly always one.
 struct Family {
     HashId hash = 0; ///< the one learned last; 0: none yet
-    BucketList<Bucket, &Bucket::group_hook> unknown;
+    IntrusiveList<Bucket, GroupHook> unknown;
 };
 
 class Registry {
@@ -273,7 +267,7 @@ private:
     bool any_split_ = false;
     // Every bucket is in one of three lists. Use does not move it, which would touch its
     // neighbours: whoever looks for old ones files those again that have been used since.
-    using UseList = BucketList<BucketEntry, &BucketEntry::use_hook>;
+    using UseList = IntrusiveList<BucketEntry, UseHook>;
     UseList filed_; // ascending by Bucket::filed, more or less
     UseList waiting_;
     UseList dormant_; // in the order in which they fell asleep
@@ -291,7 +285,6 @@ inline Registry::~Registry() {
             continue;
         }
         auto* bucket = static_cast<Bucket*>(entry);
-        bucket->lanes.clear();
         delete bucket;
     }
 }
@@ -379,15 +372,15 @@ inline Bucket* Registry::next_unknown(std::uint64_t family) noexcept {
 
 inline void Registry::rename(Bucket& bucket, const BucketKey& key) {
     buckets_.erase(&bucket);
-    bucket.group_hook.unlink();
+    bucket.GroupHook::unlink();
     bucket.key = key;
     buckets_.insert(&bucket);
 }
 
 inline void Registry::merge(Bucket& from, Bucket& to) {
     buckets_.erase(&from);
-    from.group_hook.unlink();
-    from.use_hook.unlink();
+    from.GroupHook::unlink();
+    from.UseHook::unlink();
     set_busy(from);
     set_busy(to);
     to.absorb_places(from);
@@ -403,7 +396,7 @@ inline void Registry::merge(Bucket& from, Bucket& to) {
 
 inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
     Bucket& from = *lane.bucket;
-    from.lanes.erase(from.lanes.iterator_to(lane));
+    LaneList::erase(lane);
     from.queued -= lane.queued;
     lane.bucket = &to;
     to.lanes.push_back(lane);
@@ -424,7 +417,7 @@ inline void Registry::set_waiting(Bucket& bucket) noexcept {
     set_busy(bucket);
     if (bucket.waits) return;
     bucket.waits = true;
-    bucket.use_hook.unlink();
+    bucket.UseHook::unlink();
     waiting_.push_back(bucket);
 }
 

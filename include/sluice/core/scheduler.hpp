@@ -190,10 +190,8 @@ public:
     /// Waiters that were granted or refused since the last call, in order. The caller owns them
     /// now.
     [[nodiscard]] WaiterList take_finished() noexcept {
-        WaiterList finished;
-        finished.swap(finished_);
         refused_some_ = false;
-        return finished;
+        return std::move(finished_);
     }
 
     /// When one more request of this lane could go, behind all that are queued before `arrival`;
@@ -291,7 +289,7 @@ private:
     /// Routes that show one hash are taken to share a counter until an answer makes that
     /// impossible. Returns the bucket that the answer's numbers belong to.
     Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
-        const bool alone = counter.has_one_lane() && !counter.has_sharing();
+        const bool alone = !counter.has_several_lanes() && !counter.has_sharing();
         return alone ? counter : compare_sharing(lane, counter, answer, now);
     }
     Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);

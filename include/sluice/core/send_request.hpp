@@ -9,10 +9,9 @@
 #define SLUICE_CORE_SEND_REQUEST_HPP
 
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/member_list_limit.hpp>
 #include <sluice/core/time.hpp>
-
-#include <boost/intrusive/list.hpp>
 
 #include <algorithm>
 #include <array>
@@ -91,15 +90,13 @@ struct SendPlace {
 enum class SendState : std::uint8_t { idle, queued, granted, superseded, ended };
 
 /// One queued event. The layer that waits derives its own node from it.
-struct SendWaiter
-    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
+struct SendWaiter : ListHook {
     SendPlace place; ///< its request is read when it is queued, the rest filled in when granted
     std::uint64_t arrival = 0;
     SendState state = SendState::idle;
 };
 
-using SendWaiterList =
-    boost::intrusive::list<SendWaiter, boost::intrusive::constant_time_size<false>>;
+using SendWaiterList = IntrusiveList<SendWaiter>;
 
 /// A lane with nobody in it is forgotten, unless Discord has told it to wait.
 struct SendLane {

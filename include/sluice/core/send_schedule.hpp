@@ -310,7 +310,7 @@ inline void SendSchedule::insert(SendLane& lane, SendWaiter& waiter) {
 
 inline void SendSchedule::withdraw(SendWaiter& waiter, Time now) {
     const auto found = lanes_.find(key_of(waiter.place.request));
-    found->second.waiting.erase(SendWaiterList::s_iterator_to(waiter));
+    SendWaiterList::erase(waiter);
     --queued_;
     waiter.state = SendState::ended;
     reconsider(found->second, now);

@@ -35,7 +35,7 @@ public:
     Drain(const boost::asio::any_io_executor& executor, List& finished, std::size_t count)
         : executor_(executor), left_(count) {
         const auto end = std::next(finished.begin(), static_cast<std::ptrdiff_t>(count));
-        operations_.splice(operations_.end(), finished, finished.begin(), end);
+        operations_.splice(finished, end);
     }
     Drain(const Drain&) = delete;
     Drain& operator=(const Drain&) = delete;

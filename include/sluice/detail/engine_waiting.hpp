@@ -222,7 +222,7 @@ void Engine<Clock, Mutex>::shut_down(boost::asio::execution_context& context) {
             wake_up_.shut_down();
             executor_ = {}; // a strand must not outlive its context
         }
-        doomed = take_out(context, session.now());
+        doomed.splice(take_out(context, session.now()));
         if (ours) end_waiters(errc::closed, session.now());
     }
     {

@@ -11,6 +11,7 @@
 #include <boost/asio/execution_context.hpp>
 
 #include <mutex>
+#include <utility>
 
 namespace sluice::detail {
 
@@ -21,7 +22,7 @@ class Outbox {
 public:
     [[nodiscard]] bool empty() const noexcept { return waiting_.empty(); }
     void push_back(Operation& operation) noexcept { waiting_.push_back(operation); }
-    void splice(List& operations) noexcept { waiting_.splice(waiting_.end(), operations); }
+    void splice(List& operations) noexcept { waiting_.splice(operations); }
 
     /// Posts until nothing is left, unless some thread is at it already, which then goes on.
     template <class Mutex>
@@ -30,8 +31,7 @@ public:
         posting_ = true;
         poster_ = this_thread();
         while (!waiting_.empty()) {
-            List batch;
-            batch.swap(waiting_);
+            List batch = std::move(waiting_);
             lock.unlock();
             Drain<Operation, List>::post_all(batch);
             lock.lock();
@@ -43,13 +43,10 @@ public:
     [[nodiscard]] List take_out(const boost::asio::execution_context& context) {
         List taken;
         for (auto at = waiting_.begin(); at != waiting_.end();) {
-            auto& operation = static_cast<Operation&>(*at);
-            if (&operation.context() == &context) {
-                at = waiting_.erase(at);
-                taken.push_back(operation);
-            } else {
-                ++at;
-            }
+            auto& operation = static_cast<Operation&>(*at++);
+            if (&operation.context() != &context) continue;
+            List::erase(operation);
+            taken.push_back(operation);
         }
         return taken;
     }

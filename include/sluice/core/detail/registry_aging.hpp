@@ -15,7 +15,7 @@
 namespace sluice::core {
 
 inline void Registry::file(Bucket& bucket, Time now) noexcept {
-    bucket.use_hook.unlink();
+    bucket.UseHook::unlink();
     bucket.filed = now;
     filed_.push_back(bucket);
 }

@@ -169,7 +169,7 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
 
 inline void Scheduler::unqueue(Waiter& waiter) noexcept {
     Lane& lane = *waiter.place.lane;
-    lane.waiting.erase(lane.waiting.iterator_to(waiter));
+    WaiterList::erase(waiter);
     --lane.queued;
     --lane.bucket->queued;
     --queued_;

@@ -81,7 +81,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
         return false;
     if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
         return false;
-    if (!bucket.has_one_lane() && !bucket.is_of(lane.traits.family)) [[unlikely]]
+    if (bucket.has_several_lanes() && !bucket.is_of(lane.traits.family)) [[unlikely]]
         return false;
     if (!seen.reset_after || settings_.record_events || !calm(now)) [[unlikely]]
         return false;

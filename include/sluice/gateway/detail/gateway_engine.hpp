@@ -209,7 +209,7 @@ void GatewayEngine<Traits, Clock, Mutex>::shut_down(boost::asio::execution_conte
             wake_up_.shut_down();
             executor_ = {}; // a strand must not outlive its context
         }
-        doomed = take_out(context, session.now());
+        doomed.splice(take_out(context, session.now()));
         if (ours) end_waiters(errc::closed);
     }
     {
