@@ -6,6 +6,7 @@
 #ifndef SLUICE_CORE_FIFO_HPP
 #define SLUICE_CORE_FIFO_HPP
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 #include <vector>
@@ -30,8 +31,9 @@ public:
     void push_back(Item item) {
         // Only when at least half is used up: what is moved has then paid for itself.
         if (full() && 2 * first_ >= items_.size()) {
-            items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(first_));
-            first_ = 0;
+            std::move(items_.data() + first_, items_.data() + items_.size(), items_.data());
+            for (; first_ > 0; --first_)
+                items_.pop_back();
         }
         items_.push_back(std::move(item));
     }
