@@ -223,7 +223,7 @@ inline std::optional<Route> Route::parse(std::string_view method,
     }
     const std::uint64_t id = detail::identity_of(method, segments);
     return Route{id, detail::interned_text(id, method, segments), number,
-                 detail::major_kind(segments), detail::Arguments{arguments}.first(count)};
+                 detail::major_kind(segments), detail::Arguments{arguments}.subview(0, count)};
 }
 
 } // namespace sluice

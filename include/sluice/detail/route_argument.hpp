@@ -9,6 +9,7 @@
 #ifndef SLUICE_DETAIL_ROUTE_ARGUMENT_HPP
 #define SLUICE_DETAIL_ROUTE_ARGUMENT_HPP
 
+#include <sluice/detail/array_view.hpp>
 #include <sluice/detail/route_segment.hpp>
 #include <sluice/detail/route_template.hpp>
 
@@ -19,7 +20,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -34,7 +34,7 @@ struct Argument {
     std::string_view text; ///< not owned; lives as long as what the caller passed
 };
 
-using Arguments = std::span<const Argument>;
+using Arguments = ArrayView<Argument>;
 
 /// The value of a decimal number without leading zeros that fits 64 bits.
 [[nodiscard]] constexpr std::optional<std::uint64_t>

@@ -7,10 +7,11 @@
 #ifndef SLUICE_DETAIL_ROUTE_SEGMENT_HPP
 #define SLUICE_DETAIL_ROUTE_SEGMENT_HPP
 
+#include <sluice/detail/array_view.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 
 namespace sluice::detail {
@@ -20,7 +21,7 @@ struct Segment {
     bool argument = false;
 };
 
-using Segments = std::span<const Segment>;
+using Segments = ArrayView<Segment>;
 
 /// Index 0 stands for "no such method".
 inline constexpr std::array<std::string_view, 6> methods{"",    "GET",   "POST",

@@ -128,7 +128,7 @@ public:
     }
 
     [[nodiscard]] constexpr Segments segments() const noexcept {
-        return Segments{segments_}.subspan(first_, depth_ - first_);
+        return Segments{segments_}.subview(first_, depth_ - first_);
     }
 
 private:
@@ -150,7 +150,7 @@ private:
         if (segments_[first_].text == "api") ++first_;
         if (first_ < depth_ && is_version(segments_[first_].text)) ++first_;
         for (std::size_t i = first_; i < depth_; ++i) {
-            const Segments before = Segments{segments_}.subspan(first_, i - first_);
+            const Segments before = Segments{segments_}.subview(first_, i - first_);
             segments_[i].argument = is_argument(before, segments_[i].text);
         }
         return first_ < depth_;
