@@ -1,12 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: sh tests/bench/compile_cost.sh
+# usage: sh tests/bench/compile_cost.sh [--instructions]
 #
 # What including the library adds to a translation unit that has Asio's coroutines already:
 # preprocessed lines (-E -P), and seconds of processor time at -O0 and -O2 (the fastest of several
 # runs). The libraries that it brings along are reported alone, and ours with them there already.
 # Writes JSON to the file named by SLUICE_BENCH_JSON. CXX chooses the compiler.
+#
+# --instructions counts those of g++ at -O0 by callgrind instead (five minutes), which busy
+# neighbours of the machine do not change. Its garbage collection is off: it would come at other
+# places in every unit.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd)
@@ -71,6 +75,27 @@ measure() {
 join() {
     printf '%s\n' "$@"
 }
+
+# count <text>: millions of instructions
+count() {
+    unit=$(mktemp "$work/unitXXXXXX")
+    printf '%s\n' "$1" | $compiler -std=c++20 -I"$root/include" -E -x c++ - -o "$unit.ii"
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "$($compiler -print-prog-name=cc1plus)" -fpreprocessed "$unit.ii" -quiet -std=c++20 -O0 \
+        --param ggc-min-expand=10000 --param ggc-min-heapsize=10000000 -o /dev/null 2>&1 |
+        awk '/Collected/ { printf "%d\n", $NF / 1e6 }'
+}
+
+if [ "${1:-}" = --instructions ]; then
+    count "$(join "$asio" "$map" "$json" "$body")" >"$work/without" &
+    with=$(count "$(join "$asio" "$map" "$json" "$ours" "$body")")
+    wait
+    without=$(cat "$work/without")
+    echo "millions of instructions of the compiler at -O0"
+    printf '  %-54s %8d\n' "Asio with coroutines and a timer, map, json.hpp" "$without"
+    printf '  %-54s %8d\n' "added by sluice.hpp" $((with - without))
+    exit
+fi
 
 {
     measure asio "$(join "$asio" "$body")"
