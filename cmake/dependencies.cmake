@@ -30,7 +30,7 @@ function(sluice_require package target debian)
 endfunction()
 
 function(sluice_require_boost result)
-    set(libraries asio beast intrusive system unordered uuid)
+    set(libraries asio beast system unordered uuid)
     set(BOOST_INCLUDE_LIBRARIES ${libraries})
     sluice_require(
         Boost Boost::headers "libboost-dev, on Debian 12 libboost1.81-dev"
