@@ -348,6 +348,9 @@ inline void Window::set_deadline(Time deadline) noexcept {
 
 inline void Window::adopt(const Observation& seen, Interval end, Count remaining) noexcept {
     told_ = remaining;
+    // It follows one that had not been seen to end, and some that were sent since the last roll may
+    // be of that one still; where clocks agree their Resets tell.
+    if (has_deadline_ && agreement_ >= clocks_agree) rolled_ = Time::min();
     const bool keep_later = drip_.drips() && has_deadline_;
     latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
     low_ = end.low;
@@ -388,6 +391,9 @@ inline void Window::merge(const Observation& seen, Interval end, Count remaining
         told_ = lesser(told_, remaining);
         place_deadline(seen, end);
     }
+    // Of an earlier window after all, or the end has moved since: it does not tell where that is.
+    if (end.high < low_) [[unlikely]]
+        return;
     low_ = greater(low_, end.low);
     high_ = greater(low_, moved ? end.high : lesser(high_, end.high));
 }
