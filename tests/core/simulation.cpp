@@ -320,6 +320,28 @@ TEST_CASE("a global limit lower than configured is waited out", "[simulation]") 
     }
 }
 
+TEST_CASE("a bot that starts again from a snapshot gets no avoidable 429", "[simulation]") {
+    std::size_t stopped = 0;
+    const auto avoidable = [&](bool saves) {
+        std::size_t sum = 0;
+        for (std::uint64_t seed = 0; seed < 3'000 / share; ++seed) {
+            CAPTURE(seed);
+            Bot bot = random_bot(seed);
+            Dice dice(seed);
+            bot.world.stops = {dice.between(0s, 5s), dice.between(20s, 60s)};
+            bot.world.saves = saves;
+            const Outcome outcome = Simulation(bot.world, bot.requests).run();
+            if (saves) CHECK(outcome.avoidable == 0);
+            sum += outcome.avoidable;
+            stopped += outcome.abandoned;
+        }
+        return sum;
+    };
+    CHECK(avoidable(true) == 0);
+    CHECK(stopped > 0);
+    CHECK(avoidable(false) > 0); // one that remembers nothing does
+}
+
 TEST_CASE("a plain answer changes what any way of applying it would change", "[simulation]") {
     std::size_t requests = 0;
     std::size_t plain = 0;

@@ -11,6 +11,7 @@
 #define SLUICE_TESTS_SUPPORT_SIMULATION_HPP
 
 #include <sluice/core/scheduler.hpp>
+#include <sluice/core/snapshot.hpp>
 #include <sluice/testing/fake_limit.hpp>
 
 #include "support/apply_answer.hpp"
@@ -20,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <queue>
 #include <random>
@@ -35,7 +37,7 @@ public:
     Simulation(const World& world, std::vector<Request> requests)
         : world_(world),
           random_(world.seed),
-          scheduler_(settings_of(world)),
+          scheduler_(std::make_unique<core::Scheduler>(settings_of(world))),
           requests_(std::move(requests)),
           states_(requests_.size()),
           route_shown_(world.routes.size()) {
@@ -57,12 +59,14 @@ public:
         }
         for (std::size_t i = 0; i < world_.changes.size(); ++i)
             push(start + world_.changes[i].at, Kind::change, i);
+        for (const Duration stop : world_.stops)
+            push(start + stop, Kind::stop, 0);
         while (!events_.empty()) {
             const Event event = events_.top();
             events_.pop();
             now_ = event.at;
             step(event);
-            if (concerns_client(event.kind)) settle();
+            if (concerns_client(event.kind) && scheduler_) settle();
         }
         check_end();
         outcome_.requests = requests_.size();
@@ -72,7 +76,18 @@ public:
 
 private:
     static constexpr Time start = Time(1h);
-    enum class Kind : std::uint8_t { queue, arrive, answer, lose, give_up, drop, wake, change };
+    enum class Kind : std::uint8_t {
+        queue,
+        arrive,
+        answer,
+        lose,
+        give_up,
+        drop,
+        wake,
+        change,
+        stop,
+        resume
+    };
     struct Event {
         Time at;
         std::uint64_t order;
@@ -88,6 +103,7 @@ private:
         Time bound = core::never;
         Time marked = core::never; // when it went out on an open connection
         bool blind = false;        // sent before any answer had shown its route
+        bool orphan = false;       // sent by a client that has stopped since
         bool done = false;
     };
     struct Served {
@@ -141,6 +157,10 @@ private:
     }
 
     void step(const Event& event) {
+        if (!scheduler_ && event.kind == Kind::queue)
+            return push(resumes_, Kind::queue, event.subject);
+        if (concerns_client(event.kind) && event.kind != Kind::resume && !concerns_this(event))
+            return;
         switch (event.kind) {
         case Kind::queue:
             arrive_at_client(event.subject);
@@ -152,28 +172,77 @@ private:
             answered(event.subject);
             break;
         case Kind::lose:
-            scheduler_.lose(states_[event.subject].place, now_);
+            scheduler_->lose(states_[event.subject].place, now_);
             finish(event.subject);
             break;
         case Kind::give_up:
             give_up(event.subject);
             break;
         case Kind::drop:
-            scheduler_.cancel(states_[event.subject].place, now_);
+            scheduler_->cancel(states_[event.subject].place, now_);
             abandon(event.subject);
             break;
         case Kind::wake:
-            scheduler_.advance(now_);
+            scheduler_->advance(now_);
             break;
         case Kind::change:
             change(world_.changes[event.subject]);
             break;
+        case Kind::stop:
+            stop();
+            break;
+        case Kind::resume:
+            resume();
+            break;
+        }
+    }
+    /// Not a client that has stopped since.
+    bool concerns_this(const Event& event) const {
+        const bool of_request = event.kind != Kind::wake && event.kind != Kind::stop;
+        return scheduler_ && !(of_request && states_[event.subject].orphan);
+    }
+
+    /// All that is under way goes on without anybody who would hear of it; what waits will be asked
+    /// for again.
+    void stop() {
+        if (world_.saves) saved_ = scheduler_->save(now_);
+        stopped_ = now_;
+        for (State& state : states_) {
+            if (state.done || state.place.arrival == 0) continue;
+            if (state.state == core::WaiterState::queued) {
+                scheduler_->withdraw(state, now_);
+                waiting_.push_back(state.index);
+            } else {
+                state.orphan = true;
+                if (state.answer.status == 200) note_unheard(state.index);
+                ++outcome_.abandoned;
+                finish(state.index);
+            }
+        }
+        std::sort(waiting_.begin(), waiting_.end(), [&](std::size_t a, std::size_t b) {
+            return states_[a].place.arrival < states_[b].place.arrival;
+        });
+        scheduler_.reset();
+        idle_until_.clear();
+        resumes_ = now_ + draw(world_.downtime);
+        push(resumes_, Kind::resume, 0);
+    }
+
+    void resume() {
+        scheduler_ = std::make_unique<core::Scheduler>(settings_of(world_));
+        scheduler_->restore(saved_, stopped_, now_);
+        armed_ = Time::min();
+        arrivals_ = waiting_.size();
+        for (const std::size_t i : std::exchange(waiting_, {})) {
+            states_[i].place = {};
+            states_[i].bound = core::never;
+            queue(i);
         }
     }
 
     /// What the layer above would do after every call: complete the granted, arm the timer.
     void settle() {
-        core::WaiterList finished = scheduler_.take_finished();
+        core::WaiterList finished = scheduler_->take_finished();
         while (!finished.empty()) {
             State& state = static_cast<State&>(finished.front());
             finished.pop_front();
@@ -184,14 +253,14 @@ private:
                 continue;
             }
             require(state.bound > now_, "a waiter was granted after its bound");
-            scheduler_.delivered(*state.place.lane);
+            scheduler_->delivered(*state.place.lane);
             send(state.index);
         }
-        const core::Registry& registry = scheduler_.registry();
+        const core::Registry& registry = scheduler_->registry();
         if (registry.lane_count() < registry.bucket_count()) ++outcome_.slept;
-        const Time wake = scheduler_.next_wake();
+        const Time wake = scheduler_->next_wake();
         require(wake > now_, "the scheduler wants to be woken in the past");
-        require(scheduler_.queued() == 0 || scheduler_.in_flight() != 0 || wake != core::never,
+        require(scheduler_->queued() == 0 || scheduler_->in_flight() != 0 || wake != core::never,
                 "somebody waits for nothing");
         if (wake != core::never && (armed_ <= now_ || wake < armed_)) {
             armed_ = wake;
@@ -201,15 +270,16 @@ private:
 
     void check_end() const {
         require(done_ == requests_.size(), "a request was left waiting for ever");
-        require(scheduler_.in_flight() == 0 && scheduler_.queued() == 0, "a place was left behind");
-        require(scheduler_.counters().split == 0, "routes that share a counter were split");
-        scheduler_.registry().each_lane([&](const core::Lane& lane) {
+        require(scheduler_->in_flight() == 0 && scheduler_->queued() == 0,
+                "a place was left behind");
+        require(scheduler_->counters().split == 0, "routes that share a counter were split");
+        scheduler_->registry().each_lane([&](const core::Lane& lane) {
             require(lane.in_flight == 0 && lane.queued == 0 && lane.granted == 0 &&
                         lane.holders == 0 && lane.bucket->in_flight == 0 &&
                         lane.bucket->places == 0,
                     "a bucket holds a place that nobody took");
         });
-        require(scheduler_.registry().idle_count() == scheduler_.registry().bucket_count(),
+        require(scheduler_->registry().idle_count() == scheduler_->registry().bucket_count(),
                 "a bucket that nobody uses is not among the idle ones");
     }
 
@@ -226,11 +296,11 @@ private:
 
     void queue(std::size_t i) {
         State& state = states_[i];
-        core::Lane& lane = scheduler_.lane(lane_of(i), false, now_);
-        if (scheduler_.try_admit(lane, now_, state.place)) {
+        core::Lane& lane = scheduler_->lane(lane_of(i), false, now_);
+        if (scheduler_->try_admit(lane, now_, state.place)) {
             send(i);
         } else {
-            scheduler_.enqueue(state, lane, now_, state.bound);
+            scheduler_->enqueue(state, lane, now_, state.bound);
         }
     }
 
@@ -275,12 +345,18 @@ private:
             write_headers(i, answer, before, wait);
         }
         const Duration back = draw(world_.backward);
-        if (answer.status == 200 && chance(world_.loss)) {
-            if (!served.answered || states_[i].blind) ++served.first_lost;
+        if (answer.status == 200 && (states_[i].orphan || chance(world_.loss))) {
+            note_unheard(i);
             push(now_ + back + 2s, Kind::lose, i);
         } else {
             push(now_ + back, Kind::answer, i);
         }
+    }
+
+    /// Nobody will hear that this request was accepted.
+    void note_unheard(std::size_t i) {
+        Served& served = served_by(i);
+        if (!served.answered || states_[i].blind) ++served.first_lost;
     }
 
     void spend(std::size_t i, Duration at) {
@@ -334,10 +410,10 @@ private:
 
     void apply(State& state) {
         if (world_.plain &&
-            apply_plainly(scheduler_, state.place, state.answer, state.marked, now_)) {
+            apply_plainly(*scheduler_, state.place, state.answer, state.marked, now_)) {
             ++outcome_.plain;
         } else {
-            scheduler_.answer(state.place, state.answer, state.marked, now_);
+            scheduler_->answer(state.place, state.answer, state.marked, now_);
         }
     }
 
@@ -383,7 +459,7 @@ private:
 
     void give_up(std::size_t i) {
         if (states_[i].state != core::WaiterState::queued) return;
-        scheduler_.withdraw(states_[i], now_);
+        scheduler_->withdraw(states_[i], now_);
         abandon(i);
     }
 
@@ -394,14 +470,14 @@ private:
 
     void finish(std::size_t i) {
         require(!std::exchange(states_[i].done, true), "a request ended twice");
-        scheduler_.release(states_[i].place);
+        scheduler_->release(states_[i].place);
         ++done_;
         last_ = std::max(last_, now_);
     }
 
     World world_;
     std::mt19937_64 random_;
-    core::Scheduler scheduler_;
+    std::unique_ptr<core::Scheduler> scheduler_; // null while the client is stopped
     std::vector<Request> requests_;
     std::deque<State> states_;
     std::vector<Served> counters_; // by hash, then channel
@@ -419,6 +495,10 @@ private:
     std::uint64_t order_ = 0;
     std::uint64_t arrivals_ = 0;
     std::size_t done_ = 0;
+    core::Snapshot saved_;
+    std::vector<std::size_t> waiting_; // when the client stopped
+    Time stopped_ = start;
+    Time resumes_ = start;
 };
 
 } // namespace sluice::tests

@@ -67,6 +67,9 @@ struct World {
     double impatient = 0;    ///< share of requests whose wait has a bound
     Headers headers = Headers::exact;
     std::optional<Duration> dormant_after{}; ///< the client's, if not as usual
+    std::vector<Duration> stops{};           ///< when the client stops with all that is under way
+    Range downtime{1200ms, 10s};             ///< longer than any request is under way
+    bool saves = true;                       ///< it starts again from a snapshot
     bool plain = true;             ///< answers that are as nearly all are, are applied as such
     std::int64_t global_limit = 0; ///< of the server; 0: none
     std::int64_t client_global_limit = 0; ///< what the client takes it for; 0: the same

@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <vector>
 
 namespace sluice::core {
 
@@ -95,6 +96,26 @@ public:
     [[nodiscard]] std::int64_t invalid(Time now) {
         const std::lock_guard lock(mutex_);
         return invalid_.count(now);
+    }
+
+    /// Until when the address is blocked, at least `now`.
+    [[nodiscard]] Time blocked_until(Time now) {
+        const std::lock_guard lock(mutex_);
+        return std::max(now, blocked_until_);
+    }
+    [[nodiscard]] std::vector<InvalidRequests::Slice> save_invalid(Time now) {
+        const std::lock_guard lock(mutex_);
+        std::vector<InvalidRequests::Slice> slices;
+        invalid_.each_slice(now, [&](const auto& slice) { slices.push_back(slice); });
+        return slices;
+    }
+    /// Unless this address has counted invalid requests itself: several limiters share it, and each
+    /// may have saved what all of them did.
+    void restore_invalid(const std::vector<InvalidRequests::Slice>& slices, Time then, Time now) {
+        const std::lock_guard lock(mutex_);
+        if (invalid_.count(now) != 0) return;
+        invalid_.restore(slices, then);
+        if (invalid_.slows(now) || invalid_.stops(now)) watched_ = true;
     }
 
 private:

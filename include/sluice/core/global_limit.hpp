@@ -20,6 +20,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace sluice::core {
 
@@ -67,6 +68,15 @@ public:
     /// The request was never sent.
     void cancel(Slot slot) noexcept {
         if (settle_hold(slot, Time::min())) --held_;
+    }
+
+    /// Until each slot that is held is back, ascending: one that waits for its answer as if that
+    /// came now.
+    [[nodiscard]] std::vector<Duration> save(Time now) const;
+    /// Another limiter of the same token held a slot, which comes back at that time.
+    void restore(Time back) {
+        ++held_;
+        settled_.push_back({back - period_, true});
     }
 
     /// The next moment after `now` at which room may appear by itself, or `never`.
@@ -152,6 +162,17 @@ inline void GlobalLimit::settle(Slot slot, Time now, bool lost) {
         ++first_hold_;
     }
     assert(held_ >= 0);
+}
+
+inline std::vector<Duration> GlobalLimit::save(Time now) const {
+    std::vector<Duration> slots;
+    for (std::size_t i = 0; i < settled_.size(); ++i) {
+        const Time back = release_of(settled_[i], Duration(0));
+        if (back > now) slots.push_back(back - now);
+    }
+    const auto known = static_cast<std::int64_t>(settled_.size());
+    if (held_ > known) slots.insert(slots.end(), static_cast<std::size_t>(held_ - known), period_);
+    return slots;
 }
 
 inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {

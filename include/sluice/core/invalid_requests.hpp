@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace sluice::core {
 
@@ -66,6 +67,32 @@ public:
         return now;
     }
     [[nodiscard]] Time stops_until(Time now) noexcept { return below(limits_.stop_at, now); }
+
+    /// So many within one slice of time that began so long ago.
+    struct Slice {
+        Duration age{0};
+        std::int64_t count = 0;
+    };
+    /// Visits those that are not empty, the oldest first.
+    template <class Visitor>
+    void each_slice(Time now, Visitor visit) {
+        turn(now);
+        for (std::size_t age = slices_.size(); age-- > 0;) {
+            const std::size_t at = (index_ + slices_.size() - age) % slices_.size();
+            const Duration since = now - start_ + slice() * static_cast<std::int64_t>(age);
+            if (slices_[at] != 0) visit(Slice{since, slices_[at]});
+        }
+    }
+    /// Takes what was counted elsewhere, the oldest first and told from `then` on, for all that
+    /// there was.
+    void restore(const std::vector<Slice>& slices, Time then) noexcept {
+        *this = InvalidRequests(limits_);
+        for (const Slice& slice : slices) {
+            turn(then - slice.age);
+            slices_[index_] += slice.count;
+            count_ += slice.count;
+        }
+    }
 
 private:
     [[nodiscard]] Duration slice() const noexcept {

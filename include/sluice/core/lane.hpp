@@ -83,6 +83,8 @@ struct LaneTraits {
 };
 
 struct Lane : ListHook {
+    static constexpr std::uint8_t most_strikes = 7; ///< more change nothing
+
     std::uint64_t route = 0;  ///< identity of the template
     Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes

@@ -76,7 +76,7 @@ public:
     [[nodiscard]] std::string_view hash_text(HashId id) const noexcept {
         return id == 0 ? std::string_view() : std::string_view(hashes_[id - 1]->first);
     }
-    [[nodiscard]] std::string_view hash_of(const Bucket& bucket) const noexcept {
+    [[nodiscard]] std::string_view hash_of(const BucketEntry& bucket) const noexcept {
         return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
                                      : std::string_view();
     }
@@ -178,6 +178,26 @@ public:
     void each_lane(Visitor visit) const {
         for (Lane* lane : lanes_)
             visit(*lane);
+    }
+    /// Buckets and dormant ones, in no order.
+    template <class Visitor>
+    void each_bucket(Visitor visit) const {
+        for (BucketEntry* entry : buckets_)
+            visit(*entry);
+    }
+    /// Families of routes whose hash is known: visit(family, hash).
+    template <class Visitor>
+    void each_learned(Visitor visit) const {
+        for (const auto& [family, known] : families_) {
+            if (known.hash != 0) visit(family, hash_text(known.hash));
+        }
+    }
+    /// Hashes whose routes count apart.
+    template <class Visitor>
+    void each_split(Visitor visit) const {
+        for (const auto& [text, known] : hash_ids_) {
+            if (known.apart) visit(std::string_view(text));
+        }
     }
     /// All lanes that have waiters, and others of their buckets. `visit` may empty queues and send
     /// the lane's own bucket to rest, and must not touch other buckets.

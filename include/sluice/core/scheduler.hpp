@@ -24,6 +24,7 @@
 #include <sluice/core/latency.hpp>
 #include <sluice/core/probes.hpp>
 #include <sluice/core/registry.hpp>
+#include <sluice/core/snapshot.hpp>
 #include <sluice/core/time.hpp>
 
 #include <boost/unordered/unordered_flat_set.hpp>
@@ -209,6 +210,11 @@ public:
     /// Takes every queued waiter out, in order of arrival within each lane, as refused.
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
 
+    /// What a limiter in another process would want to know, for restore().
+    [[nodiscard]] Snapshot save(Time now);
+    /// Takes what another knew at `then`. What is known here already is newer and stays.
+    void restore(const Snapshot& saved, Time then, Time now);
+
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
     /// Whether some of them were refused.
     [[nodiscard]] bool has_refused() const noexcept { return refused_some_; }
@@ -295,6 +301,11 @@ private:
     Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
+    void add_gone_webhook(const Major& major);
+    [[nodiscard]] Snapshot::BucketName name_of(const BucketEntry& bucket) const;
+    [[nodiscard]] BucketKey key_of(const Snapshot::BucketName& name, const Major& major);
+    void restore(const Snapshot::SavedBucket& saved, Time then, Time now);
+    void restore(const Snapshot::SavedLane& saved, Time then, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
     void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, bool exempt_too, Time now);
@@ -358,5 +369,6 @@ private:
 #include <sluice/core/detail/scheduler_admission.hpp>
 #include <sluice/core/detail/scheduler_answers.hpp>
 #include <sluice/core/detail/scheduler_refusals.hpp>
+#include <sluice/core/detail/scheduler_snapshot.hpp>
 
 #endif

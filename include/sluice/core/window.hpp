@@ -72,6 +72,13 @@ public:
         std::int32_t limit = 0;
         Duration period{0};
     };
+    /// The same of a window that is still open, told from some moment on.
+    struct Saved {
+        Remains remains;
+        std::int64_t left = 0;         ///< told()
+        NonNegative<Duration> full_in; ///< until deadline(); absent while nothing is spent
+        Duration blocked_for{0};
+    };
     [[nodiscard]] Remains remains() const noexcept {
         const Count full = known() ? std::max(1, limit_) : told_;
         return {drip_.bounds(), agreement_, answered_, narrowed_,
@@ -90,6 +97,10 @@ public:
           answered_(before.answered),
           narrowed_(before.narrowed),
           counts_late_(before.counts_late) {}
+
+    /// As it was at `then`, but for which answers it has seen: the first from now on is believed.
+    Window(const Saved& saved, Time then) noexcept;
+    [[nodiscard]] Saved save(Time now) const noexcept;
 
     /// Whether an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
@@ -236,6 +247,21 @@ private:
     bool narrowed_ = false;    // refused while unknown: the width has to be earned
     bool counts_late_ = false; // the server reports before it counts: remaining is one too high
 };
+
+inline Window::Window(const Saved& saved, Time then) noexcept : Window(saved.remains, then) {
+    if (saved.blocked_for > Duration(0)) blocked_until_ = then + saved.blocked_for;
+    if (!known() || saved.left >= limit_) return;
+    told_ = count_of(saved.left);
+    rolled_ = Time::min();
+    latest_ = then + saved.full_in.value_or(period());
+    set_deadline(latest_);
+}
+
+inline Window::Saved Window::save(Time now) const noexcept {
+    Saved saved{remains(), told(), {}, greater(Duration(0), greater(blocked_until_, now) - now)};
+    if (has_deadline_) saved.full_in = greater(Duration(0), std::max(deadline_, latest_) - now);
+    return saved;
+}
 
 inline void Window::roll(Time now, Duration credit) noexcept {
     if (!has_deadline_ || now < deadline_ - credit) return;

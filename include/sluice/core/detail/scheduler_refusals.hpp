@@ -17,7 +17,6 @@ namespace sluice::core {
 
 /// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0.
 inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept {
-    constexpr int most_strikes = 7;
     const Duration told = answer.retry_after.value_or(Duration(0));
     if (told > Duration(0)) return told + settings_.retry_margin;
     if (kind == AnswerKind::user_limit &&
@@ -30,7 +29,7 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
     // Requests that were under way together are refused together, which counts once.
     if (answer.seen.sent > lane.struck) {
         lane.struck = answer.seen.received;
-        if (lane.strikes < most_strikes) ++lane.strikes;
+        if (lane.strikes < Lane::most_strikes) ++lane.strikes;
     }
     return std::chrono::seconds(1) * (1 << (std::max<int>(1, lane.strikes) - 1));
 }
@@ -177,6 +176,14 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
     return std::nullopt;
 }
 
+inline void Scheduler::add_gone_webhook(const Major& major) {
+    if (!gone_webhooks_.insert(major).second) return;
+    gone_order_.push_back(major);
+    if (gone_order_.size() <= most_gone_webhooks) return;
+    gone_webhooks_.erase(gone_order_.front());
+    gone_order_.pop_front();
+}
+
 inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
     if (lane.queued == 0) return;
     while (lane.queued != 0)
@@ -207,12 +214,8 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
             if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });
     }
-    if (status == 404 && lane.traits.webhook && gone_webhooks_.insert(lane.major()).second) {
-        gone_order_.push_back(lane.major());
-        if (gone_order_.size() > most_gone_webhooks) {
-            gone_webhooks_.erase(gone_order_.front());
-            gone_order_.pop_front();
-        }
+    if (status == 404 && lane.traits.webhook && !gone_webhooks_.contains(lane.major())) {
+        add_gone_webhook(lane.major());
         registry_.each_waiting_lane([&](Lane& other) {
             if (other.major() == lane.major()) {
                 refuse_lane(other, Refused::unknown_webhook, now);

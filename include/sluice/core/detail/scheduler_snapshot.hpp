@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheduler: what it knows, for another one to go on from. Included by core/scheduler.hpp only.
+//
+// A bucket goes on as one of whose requests in flight nobody will hear more: their places are lost,
+// and come back as lost ones do. So a request that was under way while the bot stopped is neither
+// forgotten nor waited for.
+#ifndef SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
+#define SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
+
+#include <sluice/core/scheduler.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sluice::core {
+
+inline Snapshot::BucketName Scheduler::name_of(const BucketEntry& bucket) const {
+    Snapshot::BucketName name;
+    name.hash = registry_.hash_of(bucket);
+    if (!bucket.key.hash_known) name.family = bucket.key.name;
+    name.apart = bucket.key.apart;
+    return name;
+}
+
+/// Not known to exist when the hash cannot be remembered: there are too many.
+inline BucketKey Scheduler::key_of(const Snapshot::BucketName& name, const Major& major) {
+    if (name.hash.empty()) return {name.family, major, 0, false};
+    return {registry_.intern(name.hash), major, name.apart, true};
+}
+
+inline Snapshot Scheduler::save(Time now) {
+    Snapshot saved;
+    registry_.each_learned([&](std::uint64_t family, std::string_view hash) {
+        saved.routes.push_back({family, std::string(hash)});
+    });
+    registry_.each_split([&](std::string_view hash) { saved.apart.emplace_back(hash); });
+    registry_.each_bucket([&](BucketEntry& entry) {
+        Snapshot::SavedBucket bucket{name_of(entry), entry.key.major, {}, 0};
+        if (entry.dormant) {
+            const Window window(static_cast<DormantBucket&>(entry).window, entry.last_used);
+            bucket.window = window.save(now);
+        } else {
+            auto& awake = static_cast<Bucket&>(entry);
+            bucket.out = static_cast<std::uint32_t>(awake.out(now));
+            bucket.window = awake.window.save(now);
+        }
+        const bool used = bucket.window.remains.answered || bucket.window.remains.limit > 0;
+        if (used || bucket.out != 0 || bucket.window.blocked_for > Duration(0))
+            saved.buckets.push_back(std::move(bucket));
+    });
+    registry_.each_lane([&](Lane& lane) {
+        const Duration blocked = std::max(lane.blocked_until, now) - now;
+        const bool at_home =
+            registry_.home_of(lane.major(), lane.traits.family) == lane.bucket->key;
+        if (at_home && blocked == Duration(0) && lane.strikes == 0) return;
+        saved.lanes.push_back({{lane.route, lane.major(), lane.tag},
+                               lane.traits,
+                               name_of(*lane.bucket),
+                               blocked,
+                               lane.strikes});
+    });
+    for (std::size_t i = 0; i < gone_order_.size(); ++i)
+        saved.gone_webhooks.push_back(gone_order_[i]);
+    saved.globally_blocked_for = std::max(global_.blocked_until(), now) - now;
+    saved.slots = global_.save(now);
+    saved.address_blocked_for = gate_->blocked_until(now) - now;
+    saved.invalid = gate_->save_invalid(now);
+    return saved;
+}
+
+inline void Scheduler::restore(const Snapshot& saved, Time then, Time now) {
+    for (const std::string& hash : saved.apart) {
+        if (const HashId id = registry_.intern(hash)) registry_.split(id);
+    }
+    for (const Snapshot::SavedRoute& route : saved.routes) {
+        const HashId hash = registry_.intern(route.hash);
+        if (hash != 0 && registry_.learned(route.family) == 0) registry_.learn(route.family, hash);
+    }
+    for (const Snapshot::SavedBucket& bucket : saved.buckets)
+        restore(bucket, then, now);
+    for (const Snapshot::SavedLane& lane : saved.lanes)
+        restore(lane, then, now);
+    for (const Major& webhook : saved.gone_webhooks)
+        add_gone_webhook(webhook);
+    global_.block_until(then + saved.globally_blocked_for);
+    for (const Duration slot : saved.slots) {
+        if (then + slot > now) global_.restore(then + slot);
+    }
+    if (saved.address_blocked_for > Duration(0))
+        gate_->block_until(then + saved.address_blocked_for);
+    gate_->restore_invalid(saved.invalid, then, now);
+}
+
+inline void Scheduler::restore(const Snapshot::SavedBucket& saved, Time then, Time now) {
+    const BucketKey key = key_of(saved.name, saved.major);
+    if (key.name == 0) return;
+    Bucket& bucket = registry_.bucket(key);
+    if (bucket.window.answered() || bucket.places != 0 || bucket.queued != 0) return;
+    bucket.window = Window(saved.window, then);
+    // Sent before `then`, and Discord may have decided about them later.
+    constexpr Duration longest_way = std::chrono::seconds(5);
+    bucket.lose(lesser(then + longest_way, now), saved.out);
+    leave_empty(bucket, now);
+}
+
+inline void Scheduler::restore(const Snapshot::SavedLane& saved, Time then, Time now) {
+    const BucketKey key = key_of(saved.bucket, saved.key.major);
+    if (key.name == 0 || registry_.find_lane(saved.key) != nullptr) return;
+    Bucket& bucket = registry_.bucket(key);
+    Lane& lane = registry_.lane(saved.key, saved.traits);
+    Bucket& home = *lane.bucket;
+    if (&home != &bucket) registry_.move_lane(lane, bucket);
+    if (saved.blocked_for > Duration(0)) lane.blocked_until = then + saved.blocked_for;
+    lane.strikes = lesser(saved.strikes, Lane::most_strikes);
+    leave_empty(home, now);
+    leave_empty(bucket, now);
+}
+
+} // namespace sluice::core
+
+#endif

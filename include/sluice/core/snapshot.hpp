@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+//
+// What one limiter knows that outlives it: for a bot that starts again and must not learn by 429s
+// what it knew before. Plain data; every time in it is told from the moment it was taken.
+//
+// Left out is what belongs to the process (waiters, tickets, connections, round trips) and what a
+// new one may do better without: whether the token was refused.
+#ifndef SLUICE_CORE_SNAPSHOT_HPP
+#define SLUICE_CORE_SNAPSHOT_HPP
+
+#include <sluice/core/invalid_requests.hpp>
+#include <sluice/core/lane.hpp>
+#include <sluice/core/major.hpp>
+#include <sluice/core/time.hpp>
+#include <sluice/core/window.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace sluice::core {
+
+struct Snapshot {
+    /// A bucket as it can be named elsewhere.
+    struct BucketName {
+        std::string hash;         ///< empty while unknown
+        std::uint64_t family = 0; ///< the routes that draw on it, while the hash is unknown
+        std::uint32_t apart = 0;  ///< as in BucketKey
+    };
+    struct SavedBucket {
+        BucketName name;
+        Major major;
+        Window::Saved window;
+        std::uint32_t out = 0; ///< places taken: nobody will ever know what became of them
+    };
+    /// Only those that their routes could not be made from again.
+    struct SavedLane {
+        LaneKey key;
+        LaneTraits traits;
+        BucketName bucket; ///< of the same major parameter
+        Duration blocked_for{0};
+        std::uint8_t strikes = 0;
+    };
+    struct SavedRoute {
+        std::uint64_t family = 0;
+        std::string hash;
+    };
+
+    Duration taken{0}; ///< when, on a calendar that goes on in the next process
+    std::vector<SavedRoute> routes;
+    std::vector<std::string> apart; ///< hashes whose routes count apart
+    std::vector<SavedBucket> buckets;
+    std::vector<SavedLane> lanes;
+    std::vector<Major> gone_webhooks;
+    Duration globally_blocked_for{0};
+    std::vector<Duration> slots; ///< of the global limit: until each is back, ascending
+    Duration address_blocked_for{0};
+    std::vector<InvalidRequests::Slice> invalid; ///< of the address, the oldest first
+};
+
+} // namespace sluice::core
+
+#endif
