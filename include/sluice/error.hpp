@@ -34,6 +34,7 @@ enum class errc {
     superseded,                ///< gateway: a newer presence update took this one's place
     payload_too_large,         ///< gateway: over 4096 bytes, which Discord answers by closing
     sessions_exhausted,        ///< gateway: the day's identifies are spent
+    invalid_snapshot,          ///< restore() was given something else than snapshot() returned
 };
 
 namespace detail {
@@ -63,6 +64,8 @@ public:
             return "the payload is larger than 4096 bytes";
         case errc::sessions_exhausted:
             return "no session starts are left";
+        case errc::invalid_snapshot:
+            return "this is no snapshot of a limiter";
         }
         return "unknown error";
     }

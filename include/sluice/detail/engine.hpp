@@ -14,6 +14,7 @@
 #define SLUICE_DETAIL_ENGINE_HPP
 
 #include <sluice/core/scheduler.hpp>
+#include <sluice/core/snapshot.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/detail/alarm.hpp>
 #include <sluice/detail/context_service.hpp>
@@ -41,6 +42,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -102,6 +104,9 @@ public:
     Stats stats();
     void set_global(const GlobalLimit& global);
     void replace_token();
+    /// Told on a clock that goes on across processes.
+    core::Snapshot save();
+    void restore(const core::Snapshot& saved);
     /// What the alarm calls.
     void ring();
 
@@ -125,6 +130,7 @@ private:
     [[nodiscard]] core::LaneKey key_of(const Route& route) const;
     [[nodiscard]] core::LaneTraits traits_of(const Route& route, const core::LaneKey& key) const;
     [[nodiscard]] std::chrono::nanoseconds wall_time() const;
+    [[nodiscard]] static std::chrono::nanoseconds calendar(core::Time now);
     void learn_wall_time(const Response& answer, core::Time now);
     void tell(const std::vector<core::Event>& events) noexcept;
     void claim_barred(WaitOperation& operation, core::Lane& lane, core::Refused why,
@@ -431,6 +437,32 @@ template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::replace_token() {
     const Session session(*this);
     scheduler_.replace_token();
+}
+
+/// The steady clock's origin is the start of the machine. Any other clock is taken to have one that
+/// both processes share.
+template <class Clock, class Mutex>
+std::chrono::nanoseconds Engine<Clock, Mutex>::calendar(core::Time now) {
+    if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
+        return std::chrono::system_clock::now().time_since_epoch();
+    } else {
+        return now.time_since_epoch();
+    }
+}
+
+template <class Clock, class Mutex>
+core::Snapshot Engine<Clock, Mutex>::save() {
+    const Session session(*this);
+    core::Snapshot saved = scheduler_.save(session.now());
+    saved.taken = calendar(session.now());
+    return saved;
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::restore(const core::Snapshot& saved) {
+    const Session session(*this);
+    const auto age = core::in_range(calendar(session.now()) - saved.taken);
+    scheduler_.restore(saved, session.now() - age, session.now());
 }
 
 template <class Clock, class Mutex>
