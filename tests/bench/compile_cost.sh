@@ -5,7 +5,7 @@
 #
 # What including the library adds to a translation unit that has Asio's coroutines already:
 # preprocessed lines (-E -P), and seconds of processor time at -O0 and -O2 (the fastest of several
-# runs). The libraries that it brings along are reported alone, and ours with them there already.
+# rounds). The libraries that it brings along are reported alone, and ours with them there already.
 # Writes JSON to the file named by SLUICE_BENCH_JSON. CXX chooses the compiler.
 #
 # --instructions counts those of g++ at -O0 by callgrind instead (five minutes), which busy
@@ -54,22 +54,36 @@ spent() {
     }' "$work/times"
 }
 
-# measure <name> <text>: "<name> <lines> <milliseconds at -O0> <milliseconds at -O2>"
+# unit <name> <text>: one to be measured
+units=
+unit() {
+    printf '%s\n' "$2" >"$work/$1.cpp"
+    units="$units $1"
+}
+
+# compile <name> <level>: its time in milliseconds goes to <name><level>
+compile() {
+    # A shell of its own, which has no other children.
+    took=$($compiler -std=c++20 -I"$root/include" "$2" -c "$work/$1.cpp" -o "$work/unit.o" && spent)
+    echo "$took" >>"$work/$1$2"
+}
+
+# "<name> <lines> <milliseconds at -O0> <milliseconds at -O2>" of each unit. Round after round,
+# because the machine's neighbours change for minutes what a unit takes.
 measure() {
-    printf '%s\n' "$2" >"$work/unit.cpp"
-    printf '%s %s' "$1" "$($compiler -std=c++20 -I"$root/include" -E -P "$work/unit.cpp" | wc -l)"
-    for level in -O0 -O2; do
-        fastest=
-        i=0
-        while [ "$i" -lt "$runs" ]; do
-            took=$($compiler -std=c++20 -I"$root/include" "$level" -c "$work/unit.cpp" \
-                -o "$work/unit.o" && spent)
-            if [ -z "$fastest" ] || [ "$took" -lt "$fastest" ]; then fastest=$took; fi
-            i=$((i + 1))
+    round=0
+    while [ "$round" -lt "$runs" ]; do
+        for name in $units; do
+            compile "$name" -O0
+            compile "$name" -O2
         done
-        printf ' %s' "$fastest"
+        round=$((round + 1))
     done
-    echo
+    for name in $units; do
+        printf '%s %s %s %s\n' "$name" \
+            "$($compiler -std=c++20 -I"$root/include" -E -P "$work/$name.cpp" | wc -l)" \
+            "$(sort -n "$work/$name-O0" | head -n 1)" "$(sort -n "$work/$name-O2" | head -n 1)"
+    done
 }
 
 join() {
@@ -97,18 +111,17 @@ if [ "${1:-}" = --instructions ]; then
     exit
 fi
 
-{
-    measure asio "$(join "$asio" "$body")"
-    measure map "$(join "$asio" "$map" "$body")"
-    if printf '%s\n' "$node_map" | $compiler -std=c++20 -E -x c++ - >/dev/null 2>&1; then
-        measure node_map "$(join "$asio" "$node_map" "$body")"
-    fi
-    measure json "$(join "$asio" "$json" "$body")"
-    measure map_json "$(join "$asio" "$map" "$json" "$body")"
-    measure sluice "$(join "$asio" "$ours" "$body")"
-    measure sluice_map_json "$(join "$asio" "$map" "$json" "$ours" "$body")"
-    measure sluice_used "$(join "$asio" "$ours" "$body" "$use")"
-} >"$work/measured"
+unit asio "$(join "$asio" "$body")"
+unit map "$(join "$asio" "$map" "$body")"
+if printf '%s\n' "$node_map" | $compiler -std=c++20 -E -x c++ - >/dev/null 2>&1; then
+    unit node_map "$(join "$asio" "$node_map" "$body")"
+fi
+unit json "$(join "$asio" "$json" "$body")"
+unit map_json "$(join "$asio" "$map" "$json" "$body")"
+unit sluice "$(join "$asio" "$ours" "$body")"
+unit sluice_map_json "$(join "$asio" "$map" "$json" "$ours" "$body")"
+unit sluice_used "$(join "$asio" "$ours" "$body" "$use")"
+measure >"$work/measured"
 
 awk -v json="${SLUICE_BENCH_JSON:-/dev/null}" '
     { lines[$1] = $2; o0[$1] = $3; o2[$1] = $4 }
