@@ -123,7 +123,7 @@ public:
         auto result = this->finish();
         Deliver deliver = std::move(deliver_);
         // Work is released only after the handler has run: a context must not stop in between.
-        const Executor keep_running = std::move(executor_);
+        [[maybe_unused]] const Executor keep_running = std::move(executor_);
         Handler handler = release();
         deliver(handler, result);
     }
