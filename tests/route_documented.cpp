@@ -143,3 +143,18 @@ TEST_CASE("the routes with rules of their own are these of the documented ones, 
         CHECK((route.message_id() != 0) == deletes_message);
     }
 }
+
+TEST_CASE("a webhook is named by the routes that end with its token, and by no others", "[R19]") {
+    std::size_t naming = 0;
+    for (const Row& row : documented_routes()) {
+        CAPTURE(row.method, row.path);
+        const auto route = Route::parse(
+            row.method, filled(row.path, [&](auto name) { return value_for(name, row.path, 1); }));
+        REQUIRE(route.has_value());
+        const bool of_webhook = row.path.starts_with("/webhooks/{webhook.id}/{webhook.token}");
+        const bool expected = of_webhook && row.path.find("/messages") == std::string::npos;
+        CHECK(sluice::detail::names_webhook(*route) == expected);
+        naming += expected ? 1 : 0;
+    }
+    CHECK(naming == 6);
+}

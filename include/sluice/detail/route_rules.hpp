@@ -12,7 +12,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <string_view>
 
 namespace sluice::detail {
 
@@ -54,11 +53,13 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
 /// is none: its follow-ups answer 404 until its callback has run (observed 2026-06,
 /// Rapptz/discord.py#10461), and then work.
 [[nodiscard]] constexpr bool names_webhook(const Route& asked) noexcept {
+    constexpr std::array<std::uint64_t, 6> names{
+        identity_of("GET /webhooks/{}/{}"),        identity_of("PATCH /webhooks/{}/{}"),
+        identity_of("DELETE /webhooks/{}/{}"),     identity_of("POST /webhooks/{}/{}"),
+        identity_of("POST /webhooks/{}/{}/slack"), identity_of("POST /webhooks/{}/{}/github"),
+    };
     if (asked.major().kind == MajorKind::interaction) return false;
-    const std::string_view text = asked.text();
-    const std::size_t path = text.find(' ') + 1;
-    return text.substr(path).starts_with("/webhooks/") &&
-           text.find("/messages") == std::string_view::npos;
+    return std::find(names.begin(), names.end(), asked.id()) != names.end();
 }
 
 } // namespace sluice::detail
