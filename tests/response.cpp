@@ -410,3 +410,20 @@ TEST_CASE("a response can be written down with designated initialisers") {
     CHECK(answer.reset_after_unit == Nanoseconds{1ms});
     CHECK(answer.from_discord);
 }
+
+TEST_CASE("headers may be a view that changes as it is read, of texts with signed sizes") {
+    struct Text {
+        std::string_view text;
+        [[nodiscard]] const char* data() const { return text.data(); }
+        [[nodiscard]] int size() const { return static_cast<int>(text.size()); }
+    };
+    const std::vector<std::pair<Text, Text>> headers{
+        {{"X-RateLimit-Limit"}, {"5"}}, {{"X-Other"}, {"6"}}, {{"X-RateLimit-Remaining"}, {"4"}}};
+    auto some = headers | std::views::filter([](const auto& header) {
+                    return header.first.text != "X-RateLimit-Remaining";
+                });
+    const auto answer = Response::parse(200, some);
+    CHECK(answer.limit == 5);
+    CHECK_FALSE(answer.remaining);
+    CHECK(Response::parse(200, std::move(some)) == answer);
+}

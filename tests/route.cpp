@@ -376,3 +376,11 @@ TEST_CASE("no bytes make parsing fail in any way but refusing") {
         if (round % 50 == 0 && Route::parse("GET", target).has_value() != accepted) FAIL(target);
     }
 }
+
+TEST_CASE("a scheme is written in any case") {
+    CHECK(parsed("GET", "HTTPS://discord.com/api/v10/gateway/bot") == get_gateway());
+    CHECK(parsed("GET", "Http://localhost/gateway/bot") == get_gateway());
+    CHECK_FALSE(Route::parse("GET", "httpx://discord.com/gateway/bot"));
+    CHECK_FALSE(Route::parse("GET", "httpss://discord.com/gateway/bot"));
+    CHECK_FALSE(Route::parse("GET", "htt://discord.com/gateway/bot"));
+}

@@ -132,7 +132,7 @@ struct Response {
     /// \param body read only when `status` is 429. Pass it: without it a wait is known to the
     ///        second only, and a block by Cloudflare is harder to tell.
     template <class Headers = HeaderList>
-    [[nodiscard]] static Response parse(int status, const Headers& headers,
+    [[nodiscard]] static Response parse(int status, Headers&& headers,
                                         std::string_view body = {}) noexcept;
 
     friend bool operator==(const Response&, const Response&) = default;

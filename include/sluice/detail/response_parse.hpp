@@ -187,7 +187,7 @@ template <class Text>
     } else if constexpr (std::is_convertible_v<const Text&, std::string_view>) {
         return text;
     } else {
-        return {text.data(), text.size()};
+        return {text.data(), static_cast<std::size_t>(text.size())};
     }
 }
 
@@ -205,7 +205,7 @@ void see_element(ResponseReader& reader, const Element& element) {
 } // namespace sluice::detail
 
 template <class Headers>
-sluice::Response sluice::Response::parse(int status, const Headers& headers,
+sluice::Response sluice::Response::parse(int status, Headers&& headers,
                                          std::string_view body) noexcept {
     detail::ResponseReader reader;
     for (const auto& element : headers)

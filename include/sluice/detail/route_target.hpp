@@ -57,14 +57,21 @@ namespace sluice::detail {
     return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f;
 }
 
+/// RFC 3986, section 3.1: a scheme is written in any case.
+[[nodiscard]] constexpr bool is_http(std::string_view scheme) noexcept {
+    constexpr std::string_view longest = "https";
+    if (scheme.size() < longest.size() - 1 || scheme.size() > longest.size()) return false;
+    return std::equal(scheme.begin(), scheme.end(), longest.begin(),
+                      [](char c, char lower) { return c == lower || c == lower - 'a' + 'A'; });
+}
+
 /// The path of an absolute URL or of an absolute path, without query, fragment and last slash.
 [[nodiscard]] constexpr std::optional<std::string_view>
 path_of_target(std::string_view target) noexcept {
     if (!target.starts_with('/')) {
         const std::size_t scheme = target.find("://");
         if (scheme == std::string_view::npos) return std::nullopt;
-        const std::string_view name = target.substr(0, scheme);
-        if (name != "https" && name != "http") return std::nullopt;
+        if (!is_http(target.substr(0, scheme))) return std::nullopt;
         target.remove_prefix(scheme + 3);
         const std::size_t host = target.find_first_of("/?#");
         if (host == 0 || host == std::string_view::npos) return std::nullopt;
