@@ -58,6 +58,11 @@ class Execution {
 
 public:
     using Reply = typename Awaited::value_type;
+    static_assert(
+        requires(const Reply& reply) { ResponseOf<Reply>::get(reply); },
+        "sluice::execute: include the adapter of the HTTP client, such as "
+        "sluice/adapters/beast.hpp, or specialise sluice::ResponseOf for what send "
+        "returns");
 
     Execution(Manager& limiter, const Route& route, Send& send, const ExecuteOptions& options)
         : limiter_(limiter), route_(route), send_(send), options_(options) {
