@@ -114,7 +114,8 @@ public:
     Verdict update(Route route, const Response& answer) { return engine_->update(route, answer); }
 
     /// Until a ticket could be had, behind all that are queued; 0: now. Nothing while that hangs on
-    /// the first answer of this route, or of one that may draw on the same bucket.
+    /// the first answer of this route, or of one that may draw on the same bucket, nor while
+    /// acquire() would fail for good: see errc::closed, unauthorized and unknown_webhook.
     [[nodiscard]] std::optional<std::chrono::nanoseconds> timeout_for(Route route) {
         return engine_->timeout_for(route);
     }

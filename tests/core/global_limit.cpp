@@ -252,8 +252,8 @@ TEST_CASE("the wait behind other requests for the global limit is foreseen") {
     const Time now = start + 100ms;
     CHECK(global.predict(now, 0, none) == start + 1060ms);
     CHECK(global.predict(now, 1, none) == start + 1080ms);
-    CHECK(global.predict(now, 2, none) == now + 1s); // a period more, at the soonest
-    CHECK(global.predict(now, 4, none) == now + 2s);
+    CHECK(global.predict(now, 2, none) == start + 2060ms); // the first comes round again
+    CHECK(global.predict(now, 5, none) == start + 3080ms);
     global.block_until(start + 5s);
     CHECK(global.predict(now, 0, none) == start + 5s);
 }

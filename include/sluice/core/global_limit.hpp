@@ -186,11 +186,17 @@ inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) 
     const Time start = std::max(now, blocked_until_);
     expire(now, credit);
     if (limit_ == 0 || held_ + ahead < limit_) return start;
-    // The slots in use come back in order; whoever is behind all of them waits whole periods more.
-    const std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
+    // The slots in use come back in order, and after them those that are taken now; whoever is
+    // behind all of them waits for one of them to come round again, a period later each time.
+    std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
     const auto known = static_cast<std::int64_t>(settled_.size());
-    if (behind >= known) return later(start, (behind - known) / limit_ + 1, period_);
-    return std::max(start, release_of(settled_[static_cast<std::size_t>(behind)], credit));
+    const std::int64_t all = std::max(known, limit_);
+    const std::int64_t rounds = behind < all ? 0 : (behind - all) / limit_ + 1;
+    behind -= rounds * limit_;
+    const Time first = behind < known
+                           ? release_of(settled_[static_cast<std::size_t>(behind)], credit)
+                           : start + period_;
+    return later(std::max(start, first), rounds, period_);
 }
 
 } // namespace sluice::core

@@ -76,6 +76,13 @@ public:
         least_ = entries_.empty() ? greatest : entries_.front().key;
     }
 
+    /// Visits at most so many, the top first, then in no order: visit(item, key).
+    template <class Visitor>
+    void each_of_first(std::size_t most, Visitor visit) const {
+        for (std::size_t i = 0; i < std::min(most, entries_.size()); ++i)
+            visit(*entries_[i].item, entries_[i].key);
+    }
+
     void reserve(std::size_t items) { entries_.reserve(items); }
 
 private:

@@ -104,6 +104,7 @@ struct Lane : ListHook {
     Time struck = Time::min(); ///< when a refusal last told no time to wait
     [[no_unique_address]] LaneTraits traits;
     std::uint8_t strikes = 0; ///< how many refusals in a row told no time to wait
+    bool shared = false;      ///< what told blocked_until was a limit shared with others
 
     [[nodiscard]] const Major& major() const noexcept;
 

@@ -82,6 +82,14 @@ enum class Foresight : std::uint8_t {
     certain ///< whatever it may: nobody is refused for a wait that it may end
 };
 
+/// What a request waits for.
+enum class Obstacle : std::uint8_t {
+    bucket, ///< its own bucket, or a limit of its lane that no header shows
+    shared, ///< a limit shared with others
+    global,
+    address ///< Cloudflare's block, or too many invalid requests
+};
+
 class Scheduler {
 public:
     /// Schedulers that send from one address share a gate; without one it makes its own.
@@ -203,6 +211,9 @@ public:
     /// Before that nothing of this lane goes, whatever is still under way.
     [[nodiscard]] Time opens(const Lane& lane, Time now);
 
+    /// What is in this lane's way for the longest.
+    [[nodiscard]] Obstacle obstacle(Lane& lane, Time now);
+
     [[nodiscard]] BucketState describe(Bucket& bucket, Time now);
 
     std::size_t collect(Time now, Duration idle);
@@ -246,7 +257,10 @@ private:
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
     [[nodiscard]] bool goes_in_turn(const Lane& lane, Time now);
+    /// Of lanes that take a slot of the global limit; exempt ones go before them.
+    static constexpr std::uint64_t first_turn = UINT64_MAX / 2;
     [[nodiscard]] static std::uint64_t turn_of(const Lane& lane) noexcept;
+    [[nodiscard]] std::int64_t ready_before(const Bucket& own, Time now, std::uint64_t arrival);
     [[nodiscard]] bool may_pass(const Lane& lane, Time now);
     void refuse(Waiter& waiter, Refused why);
     void unqueue(Waiter& waiter) noexcept;
@@ -319,7 +333,7 @@ private:
     }
     void record(EventKind kind, const Lane& lane, int status, AnswerKind what, Duration wait);
     void note_evicted(std::size_t count);
-    void block_lane(Lane& lane, Time until);
+    void block_lane(Lane& lane, Time until, bool shared = false);
     void recheck_bounds(Bucket& bucket, Time now);
     [[nodiscard]] std::optional<Time> predict_for(Bucket& bucket, Time now, std::int64_t ahead,
                                                   Foresight how);

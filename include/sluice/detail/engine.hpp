@@ -131,7 +131,7 @@ private:
     [[nodiscard]] core::LaneTraits traits_of(const Route& route, const core::LaneKey& key) const;
     [[nodiscard]] std::chrono::nanoseconds wall_time() const;
     [[nodiscard]] static std::chrono::nanoseconds calendar(core::Time now);
-    void learn_wall_time(const Response& answer, core::Time now);
+    void learn_wall_time(const Response& answer, const core::Observation& seen, core::Time now);
     void tell(const std::vector<core::Event>& events) noexcept;
     void claim_barred(WaitOperation& operation, core::Lane& lane, core::Refused why,
                       core::Time now);
@@ -146,8 +146,9 @@ private:
                        core::Time sent, Turn turn);
     Verdict update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
                             std::uint64_t arrival);
-    Refusal refusal_of(const core::Lane& lane, core::Time now,
-                       std::optional<std::chrono::nanoseconds> wait) const;
+    Refusal refusal_of(core::Lane& lane, core::Refused why, core::Time now,
+                       std::optional<std::chrono::nanoseconds> wait);
+    static std::optional<Scope> scope_of(core::Obstacle obstacle) noexcept;
     void claim(WaitOperation& operation, Outcome outcome);
     void enqueue(WaitOperation& operation, core::Lane& lane,
                  std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
@@ -271,9 +272,11 @@ std::chrono::nanoseconds Engine<Clock, Mutex>::wall_time() const {
 }
 
 template <class Clock, class Mutex>
-void Engine<Clock, Mutex>::learn_wall_time(const Response& answer, core::Time now) {
-    if (!answer.reset || !answer.reset_after) return;
-    wall_offset_ = answer.reset->time_since_epoch() - *answer.reset_after - now.time_since_epoch();
+void Engine<Clock, Mutex>::learn_wall_time(const Response& answer, const core::Observation& seen,
+                                           core::Time now) {
+    const auto reset = answer.reset.value_or(std::chrono::sys_time<core::Duration>::min());
+    if (reset.time_since_epoch() < core::Duration(0) || !seen.reset_after) return;
+    wall_offset_ = reset.time_since_epoch() - *seen.reset_after - now.time_since_epoch();
 }
 
 template <class Clock, class Mutex>
@@ -334,7 +337,7 @@ Engine<Clock, Mutex>::update(core::Place& place, const Response& answer, core::T
     seen.sent = place.sent;
     Turn turn = enter();
     seen.received = turn.now;
-    learn_wall_time(answer, turn.now);
+    learn_wall_time(answer, seen, turn.now);
     if (answer.status < least_invalid && place.taken() &&
         scheduler_.answer_plain(place, hash_in(answer), seen, sent)) [[likely]]
         return {};
@@ -368,7 +371,7 @@ Verdict Engine<Clock, Mutex>::update(const Route& route, const Response& answer)
     core::Answer seen = read_answer(answer);
     const Session session(*this);
     core::Lane& lane = lane_of(route, session.now());
-    learn_wall_time(answer, session.now());
+    learn_wall_time(answer, seen.seen, session.now());
     lane.holders.fetch_add(1, std::memory_order_relaxed);
     const Verdict verdict = update_unplaced(lane, seen, session.now(), UINT64_MAX);
     lane.holders.fetch_sub(1, std::memory_order_release);
@@ -409,10 +412,15 @@ template <class Clock, class Mutex>
 std::optional<std::chrono::nanoseconds> Engine<Clock, Mutex>::timeout_for(const Route& route) {
     if (!route.valid()) return std::nullopt;
     const Session session(*this);
-    core::Lane& lane = lane_of(route, session.now());
-    const auto at = scheduler_.predict(lane, session.now());
-    scheduler_.leave(lane, session.now());
-    return at ? std::optional<std::chrono::nanoseconds>(*at - session.now()) : std::nullopt;
+    if (closed_) return std::nullopt;
+    const core::Time now = session.now();
+    core::Lane& lane = lane_of(route, now);
+    const auto barred = scheduler_.barred(lane, now);
+    std::optional<core::Time> at;
+    if (!barred) at = scheduler_.predict(lane, now);
+    if (barred == core::Refused::too_many_invalid) at = scheduler_.gate().stopped_until(now);
+    scheduler_.leave(lane, now);
+    return at ? std::optional<std::chrono::nanoseconds>(*at - now) : std::nullopt;
 }
 
 template <class Clock, class Mutex>

@@ -87,7 +87,7 @@ void Engine<Clock, Mutex>::claim_barred(WaitOperation& operation, core::Lane& la
                                         core::Refused why, core::Time now) {
     std::optional<std::chrono::nanoseconds> wait;
     if (why == core::Refused::too_many_invalid) wait = scheduler_.gate().stopped_until(now) - now;
-    operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, wait));
+    operation.refusal = std::make_unique<Refusal>(refusal_of(lane, why, now, wait));
     claim(operation, code_of(why));
 }
 
@@ -103,7 +103,8 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
                                   .value_or(scheduler_.opens(lane, now));
         const core::Duration most = core::greater(core::Duration(0), *max_wait);
         if (at - now > most) {
-            operation.refusal = std::make_unique<Refusal>(refusal_of(lane, now, at - now));
+            operation.refusal = std::make_unique<Refusal>(
+                refusal_of(lane, core::Refused::wait_too_long, now, at - now));
             scheduler_.leave(lane, now);
             return claim(operation, errc::wait_too_long);
         }
@@ -124,8 +125,9 @@ void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
         Outcome outcome;
         if (operation.state == core::WaiterState::refused) {
             const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
-            operation.refusal = std::make_unique<Refusal>(refusal_of(
-                *operation.place.lane, now, at ? std::optional(*at - now) : std::nullopt));
+            operation.refusal =
+                std::make_unique<Refusal>(refusal_of(*operation.place.lane, operation.why, now,
+                                                     at ? std::optional(*at - now) : std::nullopt));
             outcome = code_of(operation.why);
         }
         claim(operation, outcome);
@@ -148,19 +150,31 @@ void Engine<Clock, Mutex>::ring() {
     scheduler_.advance(session.now());
 }
 
+/// What is known beside its code of a refusal for such a reason.
 template <class Clock, class Mutex>
-Refusal Engine<Clock, Mutex>::refusal_of(const core::Lane& lane, core::Time now,
-                                         std::optional<std::chrono::nanoseconds> wait) const {
-    core::Bucket& bucket = *lane.bucket;
-    const std::int64_t out = bucket.out(now);
-    const auto next = bucket.window.predict(now, out, out, 0, core::Duration(0));
-    const bool has_room = next && *next <= now && lane.blocked_until <= now;
+Refusal Engine<Clock, Mutex>::refusal_of(core::Lane& lane, core::Refused why, core::Time now,
+                                         std::optional<std::chrono::nanoseconds> wait) {
     Refusal refusal;
     refusal.retry_after = wait;
-    // A bucket that has room, all the same, waits for the global limit.
-    refusal.scope = has_room && !lane.traits.exempt ? Scope::global : Scope::user;
+    if (why == core::Refused::wait_too_long || why == core::Refused::too_few_left)
+        refusal.scope = scope_of(scheduler_.obstacle(lane, now));
     refusal.bucket = BucketHash::parse(scheduler_.registry().hash_of(*lane.bucket));
     return refusal;
+}
+
+template <class Clock, class Mutex>
+std::optional<Scope> Engine<Clock, Mutex>::scope_of(core::Obstacle obstacle) noexcept {
+    switch (obstacle) {
+    case core::Obstacle::bucket:
+        return Scope::user;
+    case core::Obstacle::shared:
+        return Scope::shared;
+    case core::Obstacle::global:
+        return Scope::global;
+    case core::Obstacle::address:
+        break;
+    }
+    return std::nullopt;
 }
 
 /// Ends all waiters; what was granted before stays granted.

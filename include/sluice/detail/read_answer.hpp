@@ -37,7 +37,12 @@ wait_within(const std::optional<std::chrono::nanoseconds>& given) noexcept {
 /// Date has whole seconds and may be later than the moment the limit was computed.
 [[gnu::noinline]] inline void read_reset_against_date(const Response& response,
                                                       core::Observation& seen) noexcept {
+    constexpr std::chrono::hours latest(24 * 365 * 200); // of the Unix epoch, and nothing overflows
     if (!response.reset || !response.date) return;
+    const auto date = response.date->time_since_epoch();
+    if (date < date.zero() || date > latest ||
+        response.reset->time_since_epoch() < core::Duration(0))
+        return;
     seen.reset_after = wait_within(*response.reset - *response.date);
     seen.unit = std::chrono::seconds(1);
 }

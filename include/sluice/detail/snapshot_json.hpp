@@ -124,6 +124,7 @@ private:
         put(object, "webhook", saved.traits.webhook);
         put(object, "blocked_for", saved.blocked_for);
         put(object, "strikes", static_cast<int>(saved.strikes));
+        put(object, "shared", saved.shared);
         return object;
     }
 };
@@ -211,6 +212,7 @@ private:
                         flag(item, "tokenless"), flag(item, "webhook")};
         saved.blocked_for = time(item, "blocked_for");
         saved.strikes = static_cast<std::uint8_t>(number(item, "strikes", 0, INT8_MAX));
+        saved.shared = flag(item, "shared");
         return saved;
     }
     core::Snapshot::BucketName name(const Json& item) {

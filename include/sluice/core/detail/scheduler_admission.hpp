@@ -87,8 +87,7 @@ inline bool Scheduler::goes_in_turn(const Lane& lane, Time now) {
 /// Its place among those. None that the global limit does not bind may stand behind one that it
 /// does.
 inline std::uint64_t Scheduler::turn_of(const Lane& lane) noexcept {
-    const std::uint64_t bound = lane.traits.exempt ? 0 : UINT64_MAX / 2;
-    return bound + lane.waiting.front().place.arrival;
+    return (lane.traits.exempt ? 0 : first_turn) + lane.waiting.front().place.arrival;
 }
 
 /// What is left to ask once a bucket has room: the token's limit and the address.
@@ -340,8 +339,12 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     std::int64_t held = out - probes; // probes may turn out to draw on another bucket
     if (how == Foresight::certain && under_way > 0) held = 0; // an answer also settles losses
     const auto at = bucket.window.predict(now, out, held, ahead, credit(now));
+    // Nothing is under way, so the first of what was lost is what it waits for.
+    const bool all_lost = bucket.has_lost() && under_way == 0;
+    if (!at && all_lost && ahead == 0)
+        return std::max(bucket.next_lost(), bucket.window.blocked_until());
     if (!at || !bucket.in_doubt()) return at;
-    if (bucket.has_lost() && under_way == 0) return std::max(*at, bucket.next_lost());
+    if (all_lost) return std::max(*at, bucket.next_lost());
     const bool may_go = ahead == 0 && bucket.may_ask();
     return may_go || *at > now ? at : std::nullopt;
 }
@@ -363,9 +366,40 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     }
     *at = std::max(*at, start);
     if (lane.traits.exempt) return at;
-    const std::int64_t others = static_cast<std::int64_t>(ready_.size());
-    const std::int64_t before = ready_.contains(bucket) ? ahead + others - 1 : others;
+    const std::int64_t own = ready_.contains(bucket) ? ahead : 0;
+    const std::int64_t before = own + ready_before(bucket, now, arrival);
     return std::max(*at, global_.predict(now, before, credit(now)));
+}
+
+/// How many requests of other buckets go before one that arrived then, as soon as the global limit
+/// lets them. At least: it looks at a few buckets, and of each of the others counts one.
+inline std::int64_t Scheduler::ready_before(const Bucket& own, Time now, std::uint64_t arrival) {
+    constexpr std::size_t most_looked_at = 64;
+    std::int64_t before = 0;
+    ready_.each_of_first(most_looked_at, [&](Bucket& bucket, std::uint64_t turn) {
+        if (&bucket == &own || turn < first_turn || turn - first_turn >= arrival) return;
+        before += std::clamp<std::int64_t>(available(bucket, now), 1, bucket.queued);
+    });
+    if (ready_.size() > most_looked_at)
+        before += static_cast<std::int64_t>(ready_.size() - most_looked_at);
+    return before;
+}
+
+inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
+    const auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
+    Time longest = at.value_or(now);
+    // A bucket that has room, all the same, waits for the global limit.
+    Obstacle what = at && *at <= now && !lane.traits.exempt ? Obstacle::global : Obstacle::bucket;
+    const auto consider = [&](Time until, Obstacle obstacle) {
+        if (until <= longest) return;
+        longest = until;
+        what = obstacle;
+    };
+    consider(lane.bucket->window.blocked_until(), Obstacle::bucket);
+    consider(lane.blocked_until, lane.shared ? Obstacle::shared : Obstacle::bucket);
+    if (!lane.traits.exempt) consider(global_.blocked_until(), Obstacle::global);
+    consider(gate_->opens(now), Obstacle::address);
+    return what;
 }
 
 inline BucketState Scheduler::describe(Bucket& bucket, Time now) {

@@ -60,7 +60,7 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
         accept_refusal(lane, answer);
         break;
     default: // shared: what others spend lowers no count of ours
-        block_lane(lane, now + wait);
+        block_lane(lane, now + wait, true);
         break;
     }
 }
@@ -112,8 +112,11 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     }
 }
 
-inline void Scheduler::block_lane(Lane& lane, Time until) {
-    lane.blocked_until = std::max(lane.blocked_until, until);
+inline void Scheduler::block_lane(Lane& lane, Time until, bool shared) {
+    if (until > lane.blocked_until) {
+        lane.blocked_until = until;
+        lane.shared = shared;
+    }
     refuse_bounds_before(lane, lane.blocked_until);
 }
 

@@ -61,7 +61,8 @@ inline Snapshot Scheduler::save(Time now) {
                                lane.traits,
                                name_of(*lane.bucket),
                                blocked,
-                               lane.strikes});
+                               lane.strikes,
+                               lane.shared});
     });
     for (std::size_t i = 0; i < gone_order_.size(); ++i)
         saved.gone_webhooks.push_back(gone_order_[i]);
@@ -115,6 +116,7 @@ inline void Scheduler::restore(const Snapshot::SavedLane& saved, Time then, Time
     Bucket& home = *lane.bucket;
     if (&home != &bucket) registry_.move_lane(lane, bucket);
     if (saved.blocked_for > Duration(0)) lane.blocked_until = then + saved.blocked_for;
+    lane.shared = saved.shared;
     lane.strikes = lesser(saved.strikes, Lane::most_strikes);
     leave_empty(home, now);
     leave_empty(bucket, now);
