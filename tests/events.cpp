@@ -58,7 +58,7 @@ struct Bot : VirtualBot {
 TEST_CASE("every kind of event has a name of its own") {
     std::set<std::string_view> names;
     for (int kind = 1; kind <= static_cast<int>(EventKind::evicted); ++kind)
-        names.insert(to_string(static_cast<EventKind>(kind)));
+        names.insert(sluice::to_string(static_cast<EventKind>(kind)));
     CHECK(names.size() == 9);
     CHECK(names.count("") == 0);
 }

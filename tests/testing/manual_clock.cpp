@@ -255,3 +255,13 @@ TEST_CASE("the last copy of a clock takes along those who sleep on it") {
     CHECK(token.use_count() == 1);
     CHECK(io.run() == 0);
 }
+
+TEST_CASE("who sleeps for ever wakes after ten years, and who sleeps for less than nothing now") {
+    Sleepers s;
+    s.sleep(ManualClock::duration::max(), 1);
+    s.sleep(ManualClock::duration::min(), 2);
+    s.sleep(24h, 3);
+    s.clock.run(s.io);
+    CHECK(s.woken == std::vector<int>{2, 3, 1});
+    CHECK(s.clock.now() - s.start == std::chrono::years(10));
+}

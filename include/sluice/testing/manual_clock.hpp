@@ -13,6 +13,7 @@
 #ifndef SLUICE_TESTING_MANUAL_CLOCK_HPP
 #define SLUICE_TESTING_MANUAL_CLOCK_HPP
 
+#include <sluice/core/time.hpp>
 #include <sluice/detail/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -32,6 +33,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -60,11 +62,13 @@ public:
         return state_->now;
     }
 
-    /// Completes when that much of this clock's time has passed. Cancellation of every type ends it
-    /// with asio::error::operation_aborted.
+    /// Completes when that much of this clock's time has passed, ten years at most. Cancellation of
+    /// every type ends it with asio::error::operation_aborted.
     [[nodiscard]] boost::asio::awaitable<void> sleep(duration time) const;
 
     /// *Completion signature*: void(boost::system::error_code).
+    /// *Executor*: the handler's associated one. A plain function has none but the system's, whose
+    /// threads run() does not wait for: bind it to the context's, with asio::bind_executor.
     template <class CompletionToken>
     auto async_sleep(duration time, CompletionToken&& token) const {
         return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
@@ -187,7 +191,7 @@ private:
             time_point at;
             {
                 const std::lock_guard lock(state->mutex);
-                at = state->now + time;
+                at = state->now + std::clamp(time, -core::longest_setting, core::longest_setting);
             }
             const Key key = state->add(at, std::move(entry));
             if (!slot.is_connected()) return;
