@@ -420,6 +420,8 @@ void measure_pauses(bench::Report& report) {
         once("answer 401", bench::at_most(1000), [&] { refuse(first, 401); });
         once("replace_token()", bench::at_most(1000), [&] { bot.limiter.replace_token(); });
         once("cancel_all() (answers for all)", {}, [&] { bot.limiter.cancel_all(); });
+        once("snapshot() (answers for all)", {},
+             [&] { require(bot.limiter.snapshot()["buckets"].size() >= million - 1); });
         bot.clock.leap(2h);
         once("collect() of all (answers for all)", {},
              [&] { require(bot.limiter.collect(1min) >= million - 1); });
