@@ -120,6 +120,8 @@ class RouteTemplate {
     static_assert(fault != TemplateFault::path, "sluice::route: the path starts with '/'");
     static_assert(fault != TemplateFault::query,
                   "sluice::route: a template has no query string and no fragment");
+    static_assert(fault != TemplateFault::prefix,
+                  "sluice::route: a template starts behind /api and the version");
     static_assert(fault != TemplateFault::empty_segment,
                   "sluice::route: the path has an empty segment");
     static_assert(fault != TemplateFault::unbalanced_brace,

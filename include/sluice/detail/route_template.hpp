@@ -34,6 +34,7 @@ enum class TemplateFault {
     method,
     path,
     query,
+    prefix,
     empty_segment,
     unbalanced_brace,
     nested_brace,
@@ -84,6 +85,14 @@ enum class TemplateFault {
     return taken;
 }
 
+/// What stands before the routes of Discord's docs and is no part of them. With it the words that
+/// make a major parameter would not be where they are looked for.
+[[nodiscard]] constexpr bool has_api_prefix(std::string_view path) noexcept {
+    constexpr std::string_view digits = "0123456789";
+    return path.starts_with("/api/") ||
+           (path.starts_with("/v") && path.size() > 2 && contains(digits, path[2]));
+}
+
 [[nodiscard]] constexpr TemplateFault fault_of_template(std::string_view text) noexcept {
     const std::size_t space = index_of(text, ' ');
     if (space == std::string_view::npos) return TemplateFault::method;
@@ -92,6 +101,7 @@ enum class TemplateFault {
     if (path.starts_with(' ')) return TemplateFault::method;
     if (!path.starts_with('/')) return TemplateFault::path;
     if (contains(path, '?') || contains(path, '#')) return TemplateFault::query;
+    if (has_api_prefix(path)) return TemplateFault::prefix;
     if (path.ends_with('/')) return TemplateFault::empty_segment;
     path.remove_prefix(1);
     while (!path.empty()) {
