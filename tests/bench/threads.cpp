@@ -26,6 +26,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -175,6 +176,37 @@ double median(std::vector<double> numbers) {
     return *middle;
 }
 
+/// What taking turns costs here, without anything of a limiter: threads that hold one lock for half
+/// of their time and share no more than that.
+double gain_under_one_lock() {
+    constexpr int cycles = 1'000'000;
+    std::mutex mutex;
+    const auto count = [] {
+        for (int i = 0; i < 300; ++i)
+            asm volatile("" : : "r"(i));
+    };
+    const auto work = [&] {
+        for (int i = 0; i < cycles; ++i) {
+            sluice::detail::lock_for_short(mutex);
+            count();
+            mutex.unlock();
+            count();
+        }
+    };
+    std::vector<double> gains;
+    for (int i = 0; i < 15; ++i) {
+        auto start = Clock::now();
+        work();
+        const double alone = bench::nanoseconds_since(start);
+        start = Clock::now();
+        std::thread other(work);
+        work();
+        other.join();
+        gains.push_back(2 * alone / bench::nanoseconds_since(start));
+    }
+    return median(std::move(gains));
+}
+
 struct Comparison {
     Figures one;
     Figures two;
@@ -217,6 +249,8 @@ int main() {
     bench::leave_single_threaded_mode();
     bench::Report report("threads, co_await acquire + update");
     report.row("two threads / one, of a loop that shares nothing", gain_of_a_second_core(), "");
+    report.row("two threads / one, of a loop under one lock for half of its time",
+               gain_under_one_lock(), "");
     const Scenario scenarios[] = {
         {"disjoint buckets", 300'000, false, {}},
         {"one bucket", 300'000, true, {}},
