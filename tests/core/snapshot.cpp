@@ -167,7 +167,9 @@ TEST_CASE("routes that were found to count apart stay apart") {
     REQUIRE(before.scheduler.counters().split == 1);
     const auto next = after(1s, before);
     CHECK(&next->bucket({}) != &next->bucket(beside));
-    CHECK(go_at_once(*next, {}, 5) == go_at_once(before, {}, 5));
+    const int left = go_at_once(before, {}, 5);
+    CHECK(left > 0);
+    CHECK(go_at_once(*next, {}, 5) == left);
     CHECK(go_at_once(*next, beside, 5) == go_at_once(before, beside, 5));
     CHECK(&next->bucket({.channel = 5}) != &next->bucket({.route = 2, .channel = 5}));
 }
@@ -200,6 +202,7 @@ TEST_CASE("global and Cloudflare's blocks go on") {
     block.from_discord = false;
     meet(banned, {}, block);
     CHECK(wait(*after(5s, banned), {.channel = 2, .exempt = true}) == 15s);
+    CHECK(after(20s, banned)->scheduler.gate().untroubled()); // or each request would ask for more
 }
 
 TEST_CASE("a webhook that is gone stays gone, and a refused token is forgotten") {

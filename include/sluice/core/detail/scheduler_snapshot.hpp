@@ -26,7 +26,7 @@ inline Snapshot::BucketName Scheduler::name_of(const BucketEntry& bucket) const 
     return name;
 }
 
-/// Not known to exist when the hash cannot be remembered: there are too many.
+/// Its name is 0 when the hash cannot be remembered, because there are too many.
 inline BucketKey Scheduler::key_of(const Snapshot::BucketName& name, const Major& major) {
     if (name.hash.empty()) return {name.family, major, 0, false};
     return {registry_.intern(name.hash), major, name.apart, true};
@@ -91,7 +91,7 @@ inline void Scheduler::restore(const Snapshot& saved, Time then, Time now) {
     for (const Duration slot : saved.slots) {
         if (then + slot > now) global_.restore(then + slot);
     }
-    if (saved.address_blocked_for > Duration(0))
+    if (then + saved.address_blocked_for > now)
         gate_->block_until(then + saved.address_blocked_for);
     gate_->restore_invalid(saved.invalid, then, now);
 }
