@@ -150,51 +150,17 @@ Figures run(std::size_t threads, const Scenario& scenario) {
     return {cycles / (bench::nanoseconds_since(start) / 1e9), static_cast<double>(used) / cycles};
 }
 
-/// What the machine gives a second thread that shares nothing with the first.
-double gain_of_a_second_core() {
-    const auto count = [] {
-        for (std::uint64_t i = 0; i < 300'000'000; ++i)
-            asm volatile("" : : "r"(i));
-    };
-    double gain = 0;
-    for (int i = 0; i < 5; ++i) {
-        auto start = Clock::now();
-        count();
-        const double alone = bench::nanoseconds_since(start);
-        start = Clock::now();
-        std::thread other(count);
-        count();
-        other.join();
-        gain = std::max(gain, 2 * alone / bench::nanoseconds_since(start));
-    }
-    return gain;
-}
-
 double median(std::vector<double> numbers) {
     const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
     std::nth_element(numbers.begin(), middle, numbers.end());
     return *middle;
 }
 
-/// What taking turns costs here, without anything of a limiter: threads that hold one lock for half
-/// of their time and share no more than that.
-double gain_under_one_lock() {
-    constexpr int cycles = 1'000'000;
-    std::mutex mutex;
-    const auto count = [] {
-        for (int i = 0; i < 300; ++i)
-            asm volatile("" : : "r"(i));
-    };
-    const auto work = [&] {
-        for (int i = 0; i < cycles; ++i) {
-            sluice::detail::lock_for_short(mutex);
-            count();
-            mutex.unlock();
-            count();
-        }
-    };
+/// How much more two threads do of such work than one; of each of so many runs.
+template <class Work>
+std::vector<double> gains(int runs, Work work) {
     std::vector<double> gains;
-    for (int i = 0; i < 15; ++i) {
+    for (int i = 0; i < runs; ++i) {
         auto start = Clock::now();
         work();
         const double alone = bench::nanoseconds_since(start);
@@ -204,7 +170,32 @@ double gain_under_one_lock() {
         other.join();
         gains.push_back(2 * alone / bench::nanoseconds_since(start));
     }
-    return median(std::move(gains));
+    return gains;
+}
+
+void count_to(int end) {
+    for (int i = 0; i < end; ++i)
+        asm volatile("" : : "r"(i));
+}
+
+/// What the machine gives a second thread that shares nothing with the first.
+double gain_of_a_second_core() {
+    const std::vector<double> found = gains(5, [] { count_to(300'000'000); });
+    return *std::max_element(found.begin(), found.end());
+}
+
+/// What taking turns costs here, without anything of a limiter: threads that hold one lock for half
+/// of their time and share no more than that.
+double gain_under_one_lock() {
+    std::mutex mutex;
+    return median(gains(15, [&] {
+        for (int i = 0; i < 1'000'000; ++i) {
+            sluice::detail::lock_for_short(mutex);
+            count_to(300);
+            mutex.unlock();
+            count_to(300);
+        }
+    }));
 }
 
 struct Comparison {
