@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cstdint>
 #include <mutex>
-#include <vector>
 
 namespace sluice::core {
 
@@ -103,15 +102,16 @@ public:
         const std::lock_guard lock(mutex_);
         return std::max(now, blocked_until_);
     }
-    [[nodiscard]] std::vector<InvalidRequests::Slice> save_invalid(Time now) {
+    /// As InvalidRequests::each_slice(). `visit` must not use this gate.
+    template <class Visitor>
+    void each_invalid(Time now, Visitor visit) {
         const std::lock_guard lock(mutex_);
-        std::vector<InvalidRequests::Slice> slices;
-        invalid_.each_slice(now, [&](const auto& slice) { slices.push_back(slice); });
-        return slices;
+        invalid_.each_slice(now, visit);
     }
     /// Unless this address has counted invalid requests itself: several limiters share it, and each
     /// may have saved what all of them did.
-    void restore_invalid(const std::vector<InvalidRequests::Slice>& slices, Time then, Time now) {
+    template <class Slices>
+    void restore_invalid(const Slices& slices, Time then, Time now) {
         const std::lock_guard lock(mutex_);
         if (invalid_.count(now) != 0) return;
         invalid_.restore(slices, then);

@@ -20,7 +20,6 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace sluice::core {
 
@@ -70,9 +69,10 @@ public:
         if (settle_hold(slot, Time::min())) --held_;
     }
 
-    /// Until each slot that is held is back, ascending: one that waits for its answer as if that
-    /// came now.
-    [[nodiscard]] std::vector<Duration> save(Time now) const;
+    /// Tells until when each slot that is held is back, ascending: visit(Duration from now). One
+    /// that waits for its answer is taken to get it now.
+    template <class Visitor>
+    void each_slot(Time now, Visitor visit) const;
     /// Another limiter of the same token held a slot, which comes back at that time.
     void restore(Time back) {
         ++held_;
@@ -164,15 +164,14 @@ inline void GlobalLimit::settle(Slot slot, Time now, bool lost) {
     assert(held_ >= 0);
 }
 
-inline std::vector<Duration> GlobalLimit::save(Time now) const {
-    std::vector<Duration> slots;
+template <class Visitor>
+void GlobalLimit::each_slot(Time now, Visitor visit) const {
     for (std::size_t i = 0; i < settled_.size(); ++i) {
         const Time back = release_of(settled_[i], Duration(0));
-        if (back > now) slots.push_back(back - now);
+        if (back > now) visit(back - now);
     }
-    const auto known = static_cast<std::int64_t>(settled_.size());
-    if (held_ > known) slots.insert(slots.end(), static_cast<std::size_t>(held_ - known), period_);
-    return slots;
+    for (auto known = static_cast<std::int64_t>(settled_.size()); known < held_; ++known)
+        visit(period_);
 }
 
 inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {

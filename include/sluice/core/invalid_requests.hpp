@@ -16,7 +16,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace sluice::core {
 
@@ -85,7 +84,8 @@ public:
     }
     /// Takes what was counted elsewhere, the oldest first and told from `then` on, for all that
     /// there was.
-    void restore(const std::vector<Slice>& slices, Time then) noexcept {
+    template <class Slices>
+    void restore(const Slices& slices, Time then) noexcept {
         *this = InvalidRequests(limits_);
         for (const Slice& slice : slices) {
             turn(then - slice.age);

@@ -221,10 +221,13 @@ public:
     /// Takes every queued waiter out, in order of arrival within each lane, as refused.
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
 
-    /// What a limiter in another process would want to know, for restore().
-    [[nodiscard]] Snapshot save(Time now);
+    /// What a limiter in another process would want to know, for restore(). Both are templates so
+    /// that only units that call them compile them; `Saved` is Snapshot.
+    template <class Saved = Snapshot>
+    [[nodiscard]] Saved save(Time now);
     /// Takes what another knew at `then`. What is known here already is newer and stays.
-    void restore(const Snapshot& saved, Time then, Time now);
+    template <class Saved>
+    void restore(const Saved& saved, Time then, Time now);
 
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
     /// Whether some of them were refused.
@@ -316,10 +319,14 @@ private:
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
     void add_gone_webhook(const Major& major);
-    [[nodiscard]] Snapshot::BucketName name_of(const BucketEntry& bucket) const;
-    [[nodiscard]] BucketKey key_of(const Snapshot::BucketName& name, const Major& major);
-    void restore(const Snapshot::SavedBucket& saved, Time then, Time now);
-    void restore(const Snapshot::SavedLane& saved, Time then, Time now);
+    template <class BucketName>
+    [[nodiscard]] BucketName name_of(const BucketEntry& bucket) const;
+    template <class BucketName>
+    [[nodiscard]] BucketKey key_of(const BucketName& name, const Major& major);
+    template <class SavedBucket>
+    void restore_bucket(const SavedBucket& saved, Time then, Time now);
+    template <class SavedLane>
+    void restore_lane(const SavedLane& saved, Time then, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
     void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, bool exempt_too, Time now);

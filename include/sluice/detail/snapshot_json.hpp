@@ -9,6 +9,9 @@
 //
 // A reader that meets another type than it expects believes nothing of the whole text. A number
 // that makes no sense is brought into its range: what comes out is safe to reckon with.
+//
+// `Saved` is core::Snapshot: a parameter so that a unit that saves nothing compiles next to nothing
+// of this.
 #ifndef SLUICE_DETAIL_SNAPSHOT_JSON_HPP
 #define SLUICE_DETAIL_SNAPSHOT_JSON_HPP
 
@@ -34,10 +37,10 @@ inline constexpr std::array<std::string_view, 6> major_kinds{
 
 // --- To JSON -----------------------------------------------------------------------------------
 
-template <class Json>
+template <class Json, class Saved = core::Snapshot>
 class SnapshotWriter {
 public:
-    static Json write(const core::Snapshot& saved) {
+    static Json write(const Saved& saved) {
         Json all = Json::object();
         all["sluice"] = snapshot_format;
         all["taken"] = saved.taken.count();
@@ -82,14 +85,14 @@ private:
         put(object, "low", major.low);
         return object;
     }
-    static void put_name(Json& object, const core::Snapshot::BucketName& name) {
+    static void put_name(Json& object, const typename Saved::BucketName& name) {
         if (!name.hash.empty()) object["hash"] = name.hash;
         put(object, "family", name.family);
         put(object, "apart", name.apart);
     }
-    static Json bucket(const core::Snapshot::SavedBucket& saved) {
-        const core::Window::Saved& window = saved.window;
-        const core::Window::Remains& remains = window.remains;
+    static Json bucket(const typename Saved::SavedBucket& saved) {
+        const auto& window = saved.window;
+        const auto& remains = window.remains;
         Json object = Json::object();
         put_name(object, saved.name);
         object["major"] = major(saved.major);
@@ -110,7 +113,7 @@ private:
         put(object, "counts_late", remains.counts_late);
         return object;
     }
-    static Json lane(const core::Snapshot::SavedLane& saved) {
+    static Json lane(const typename Saved::SavedLane& saved) {
         Json object = Json::object();
         object["route"] = saved.key.route;
         object["major"] = major(saved.key.major);
@@ -131,13 +134,13 @@ private:
 
 // --- From JSON ---------------------------------------------------------------------------------
 
-template <class Json>
+template <class Json, class Saved = core::Snapshot>
 class SnapshotReader {
 public:
     /// Nothing when the text is no snapshot of this format.
-    static std::optional<core::Snapshot> read(const Json& all) {
+    static std::optional<Saved> read(const Json& all) {
         SnapshotReader reader;
-        core::Snapshot saved;
+        Saved saved;
         if (reader.number(all, "sluice", 0, INT64_MAX) != snapshot_format) return std::nullopt;
         saved.taken = core::Duration(reader.number(all, "taken", 0, INT64_MAX));
         reader.read(all, saved);
@@ -148,7 +151,7 @@ public:
 private:
     static constexpr std::int64_t most_counted = 100'000; ///< of what costs memory or a loop each
 
-    void read(const Json& all, core::Snapshot& saved) {
+    void read(const Json& all, Saved& saved) {
         each(all, "routes", [&](const Json& route) {
             saved.routes.push_back({id(route, "family"), text(route, "hash")});
         });
@@ -179,11 +182,11 @@ private:
                   [](const auto& a, const auto& b) { return a.age > b.age; });
     }
 
-    core::Snapshot::SavedBucket bucket(const Json& item) {
-        core::Snapshot::SavedBucket saved;
+    typename Saved::SavedBucket bucket(const Json& item) {
+        typename Saved::SavedBucket saved;
         saved.name = name(item);
         saved.major = major(object(item, "major"));
-        core::Window::Remains& remains = saved.window.remains;
+        auto& remains = saved.window.remains;
         remains.limit = static_cast<std::int32_t>(number(item, "limit", 0, INT32_MAX));
         saved.window.left = number(item, "remaining", 0, INT32_MAX);
         if (item.contains("full_in")) saved.window.full_in = time(item, "full_in");
@@ -203,8 +206,8 @@ private:
         if (remains.limit > 0) remains.told = remains.limit;
         return saved;
     }
-    core::Snapshot::SavedLane lane(const Json& item) {
-        core::Snapshot::SavedLane saved;
+    typename Saved::SavedLane lane(const Json& item) {
+        typename Saved::SavedLane saved;
         saved.key = {id(item, "route"), major(object(item, "major")),
                      static_cast<std::uint32_t>(number(item, "tag", 0, UINT32_MAX))};
         saved.bucket = name(object(item, "bucket"));
@@ -215,7 +218,7 @@ private:
         saved.shared = flag(item, "shared");
         return saved;
     }
-    core::Snapshot::BucketName name(const Json& item) {
+    typename Saved::BucketName name(const Json& item) {
         return {text(item, "hash"), id(item, "family"),
                 static_cast<std::uint32_t>(number(item, "apart", 0, UINT32_MAX))};
     }

@@ -18,8 +18,9 @@
 
 namespace sluice::core {
 
-inline Snapshot::BucketName Scheduler::name_of(const BucketEntry& bucket) const {
-    Snapshot::BucketName name;
+template <class BucketName>
+BucketName Scheduler::name_of(const BucketEntry& bucket) const {
+    BucketName name;
     name.hash = registry_.hash_of(bucket);
     if (!bucket.key.hash_known) name.family = bucket.key.name;
     name.apart = bucket.key.apart;
@@ -27,19 +28,22 @@ inline Snapshot::BucketName Scheduler::name_of(const BucketEntry& bucket) const 
 }
 
 /// Its name is 0 when the hash cannot be remembered, because there are too many.
-inline BucketKey Scheduler::key_of(const Snapshot::BucketName& name, const Major& major) {
+template <class BucketName>
+BucketKey Scheduler::key_of(const BucketName& name, const Major& major) {
     if (name.hash.empty()) return {name.family, major, 0, false};
     return {registry_.intern(name.hash), major, name.apart, true};
 }
 
-inline Snapshot Scheduler::save(Time now) {
-    Snapshot saved;
+template <class Saved>
+Saved Scheduler::save(Time now) {
+    using BucketName = typename Saved::BucketName;
+    Saved saved;
     registry_.each_learned([&](std::uint64_t family, std::string_view hash) {
         saved.routes.push_back({family, std::string(hash)});
     });
     registry_.each_split([&](std::string_view hash) { saved.apart.emplace_back(hash); });
     registry_.each_bucket([&](BucketEntry& entry) {
-        Snapshot::SavedBucket bucket{name_of(entry), entry.key.major, {}, 0};
+        typename Saved::SavedBucket bucket{name_of<BucketName>(entry), entry.key.major, {}, 0};
         if (entry.dormant) {
             const Window window(static_cast<DormantBucket&>(entry).window, entry.last_used);
             bucket.window = window.save(now);
@@ -59,7 +63,7 @@ inline Snapshot Scheduler::save(Time now) {
         if (at_home && blocked == Duration(0) && lane.strikes == 0) return;
         saved.lanes.push_back({{lane.route, lane.major(), lane.tag},
                                lane.traits,
-                               name_of(*lane.bucket),
+                               name_of<BucketName>(*lane.bucket),
                                blocked,
                                lane.strikes,
                                lane.shared});
@@ -67,24 +71,25 @@ inline Snapshot Scheduler::save(Time now) {
     for (std::size_t i = 0; i < gone_order_.size(); ++i)
         saved.gone_webhooks.push_back(gone_order_[i]);
     saved.globally_blocked_for = std::max(global_.blocked_until(), now) - now;
-    saved.slots = global_.save(now);
+    global_.each_slot(now, [&](Duration back) { saved.slots.push_back(back); });
     saved.address_blocked_for = gate_->blocked_until(now) - now;
-    saved.invalid = gate_->save_invalid(now);
+    gate_->each_invalid(now, [&](const auto& slice) { saved.invalid.push_back(slice); });
     return saved;
 }
 
-inline void Scheduler::restore(const Snapshot& saved, Time then, Time now) {
-    for (const std::string& hash : saved.apart) {
+template <class Saved>
+void Scheduler::restore(const Saved& saved, Time then, Time now) {
+    for (const auto& hash : saved.apart) {
         if (const HashId id = registry_.intern(hash)) registry_.split(id);
     }
-    for (const Snapshot::SavedRoute& route : saved.routes) {
+    for (const auto& route : saved.routes) {
         const HashId hash = registry_.intern(route.hash);
         if (hash != 0 && registry_.learned(route.family) == 0) registry_.learn(route.family, hash);
     }
-    for (const Snapshot::SavedBucket& bucket : saved.buckets)
-        restore(bucket, then, now);
-    for (const Snapshot::SavedLane& lane : saved.lanes)
-        restore(lane, then, now);
+    for (const auto& bucket : saved.buckets)
+        restore_bucket(bucket, then, now);
+    for (const auto& lane : saved.lanes)
+        restore_lane(lane, then, now);
     for (const Major& webhook : saved.gone_webhooks)
         add_gone_webhook(webhook);
     global_.block_until(then + saved.globally_blocked_for);
@@ -96,7 +101,8 @@ inline void Scheduler::restore(const Snapshot& saved, Time then, Time now) {
     gate_->restore_invalid(saved.invalid, then, now);
 }
 
-inline void Scheduler::restore(const Snapshot::SavedBucket& saved, Time then, Time now) {
+template <class SavedBucket>
+void Scheduler::restore_bucket(const SavedBucket& saved, Time then, Time now) {
     const BucketKey key = key_of(saved.name, saved.major);
     if (key.name == 0) return;
     Bucket& bucket = registry_.bucket(key);
@@ -108,7 +114,8 @@ inline void Scheduler::restore(const Snapshot::SavedBucket& saved, Time then, Ti
     leave_empty(bucket, now);
 }
 
-inline void Scheduler::restore(const Snapshot::SavedLane& saved, Time then, Time now) {
+template <class SavedLane>
+void Scheduler::restore_lane(const SavedLane& saved, Time then, Time now) {
     const BucketKey key = key_of(saved.bucket, saved.key.major);
     if (key.name == 0 || registry_.find_lane(saved.key) != nullptr) return;
     Bucket& bucket = registry_.bucket(key);
