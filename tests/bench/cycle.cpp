@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -150,8 +151,7 @@ Times measure(bench::Report& report, std::size_t buckets, const std::string& mut
     return times;
 }
 
-// --- Yardsticks
-// -----------------------------------------------------------------------------------
+// --- Yardsticks --------------------------------------------------------------------------------
 
 enum class Looks { none, two };
 
@@ -212,6 +212,36 @@ void measure_parts(bench::Report& report) {
     report.row("one look at the clock (a cycle takes two)", look, "ns");
 }
 
+struct Figures {
+    Times ours;
+    Times yardsticks; ///< with two looks at the clock
+};
+
+Figures measure_at(bench::Report& report, std::size_t buckets) {
+    const bool targets = buckets == 10'000;
+    const Times yardsticks = measure_yardsticks(report, buckets, Looks::none);
+    const Times timed = measure_yardsticks(report, buckets, Looks::two);
+    const Times ours = measure<std::mutex>(report, buckets, "mutex", targets);
+    report.row("  try_acquire / counter", ours.try_acquire / yardsticks.try_acquire, "");
+    report.row("  co_await acquire / ready awaitable", ours.acquire / yardsticks.acquire, "",
+               targets ? bench::at_most(1.7) : bench::Target());
+    report.row("  try_acquire / counter with two looks", ours.try_acquire / timed.try_acquire, "");
+    report.row("  co_await acquire / ready awaitable with two looks", ours.acquire / timed.acquire,
+               "");
+    measure<sluice::NullMutex>(report, buckets, "no mutex", false);
+    return {ours, timed};
+}
+
+void report_growth(bench::Report& report, const Figures& few, const Figures& many) {
+    const std::string growth = ", 1000000 buckets / 10000";
+    report.row("try_acquire + update" + growth, many.ours.try_acquire / few.ours.try_acquire, "",
+               bench::at_most(4));
+    report.row("co_await acquire + update" + growth, many.ours.acquire / few.ours.acquire, "",
+               bench::at_most(4));
+    report.row("  counter with two looks" + growth,
+               many.yardsticks.try_acquire / few.yardsticks.try_acquire, "");
+}
+
 } // namespace
 
 int main(int count, char** arguments) {
@@ -223,19 +253,10 @@ int main(int count, char** arguments) {
     bench::leave_single_threaded_mode();
     bench::Report report("acquire + update");
     measure_parts(report);
-    for (const std::size_t buckets : sizes) {
-        const bool targets = buckets == 10'000;
-        const Times yardsticks = measure_yardsticks(report, buckets, Looks::none);
-        const Times timed = measure_yardsticks(report, buckets, Looks::two);
-        const Times ours = measure<std::mutex>(report, buckets, "mutex", targets);
-        report.row("  try_acquire / counter", ours.try_acquire / yardsticks.try_acquire, "");
-        report.row("  co_await acquire / ready awaitable", ours.acquire / yardsticks.acquire, "",
-                   targets ? bench::at_most(1.7) : bench::Target());
-        report.row("  try_acquire / counter with two looks", ours.try_acquire / timed.try_acquire,
-                   "");
-        report.row("  co_await acquire / ready awaitable with two looks",
-                   ours.acquire / timed.acquire, "");
-        measure<sluice::NullMutex>(report, buckets, "no mutex", false);
-    }
+    std::map<std::size_t, Figures> figures;
+    for (const std::size_t buckets : sizes)
+        figures[buckets] = measure_at(report, buckets);
+    if (figures.count(10'000) != 0 && figures.count(1'000'000) != 0)
+        report_growth(report, figures[10'000], figures[1'000'000]);
     return 0;
 }
