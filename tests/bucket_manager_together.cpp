@@ -316,3 +316,31 @@ TEST_CASE("a context ends while another thread acquires and looks, which then is
     }
     CHECK(closed == 2 * rounds);
 }
+
+TEST_CASE("thousands of buckets that are due at once leave at that moment, in order of arrival") {
+    constexpr std::size_t buckets = 5'000;
+    VirtualBot bot({.global = {.limit = 0}});
+    std::vector<Ticket> probes;
+    for (std::size_t i = 0; i < buckets; ++i)
+        probes.push_back(*bot.limiter.try_acquire(create_message(i)));
+    std::vector<std::size_t> order;
+    std::set<Clock::time_point> when;
+    std::size_t before_others = 0;
+    for (std::size_t i = 0; i < buckets; ++i) {
+        bot.limiter.async_acquire(create_message(i), [&, i](error_code, Ticket ticket) {
+            if (order.empty()) asio::post(bot.io, [&] { before_others = order.size(); });
+            order.push_back(i);
+            when.insert(bot.clock.now());
+            ticket.cancel();
+        });
+    }
+    for (Ticket& probe : probes)
+        probe.update(answer(1, 0, 5s));
+    bot.pass(10s);
+    CHECK(order.size() == buckets);
+    CHECK(std::is_sorted(order.begin(), order.end()));
+    CHECK(when.size() == 1);
+    CHECK(before_others > 0);
+    CHECK(before_others < buckets / 2);
+    CHECK(bot.limiter.stats().queued == 0);
+}

@@ -204,6 +204,29 @@ TEST_CASE("after a webhook's 404 nothing more goes to it, and queued requests en
     CHECK(bot.goes(execute_webhook(2, "token")));
 }
 
+TEST_CASE("a webhook's 404 ends what waits for it in whichever bucket, and for no other webhook",
+          "[R19]") {
+    Bot bot;
+    const Route webhook = execute_webhook(1, "token");
+    const Route other_webhook = execute_webhook(2, "token");
+    bot.request(webhook, answer(5, 1, 300s, "small"));
+    bot.request(other_webhook, answer(5, 1, 300s, "large")); // as new webhooks are taken to be
+    Ticket out = *bot.limiter.try_acquire(webhook);
+    Ticket other_out = *bot.limiter.try_acquire(other_webhook);
+    Ticket unknown = *bot.limiter.try_acquire(get_webhook(1, "token"));
+    Waiting same_route(bot, webhook);
+    Waiting hidden(bot, webhook.sublimit("name"));
+    Waiting unknown_bucket(bot, get_webhook(1, "token"));
+    Waiting other(bot, other_webhook);
+    out.update({.status = 404});
+    bot.turn();
+    CHECK(same_route.ending.failed(errc::unknown_webhook));
+    CHECK(hidden.ending.failed(errc::unknown_webhook));
+    CHECK(unknown_bucket.ending.failed(errc::unknown_webhook));
+    CHECK(other.ending.times == 0);
+    CHECK(bot.limiter.stats().queued == 1);
+}
+
 TEST_CASE("the 404 of a webhook's message, or of anything else, ends nothing", "[R19]") {
     Bot bot;
     bot.request(edit_by_webhook(1, "token", 5), {.status = 404});

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: sh tests/bench/run.sh [instructions|cycle|wake|memory|threads|identify|compile_cost|
-#                                makespan ...]
+# usage: sh tests/bench/run.sh [instructions|cycle|wake|crowd|memory|threads|identify|
+#                                compile_cost|makespan ...]
 #
 # Builds and runs the benchmarks named, or all but makespan, which measures real time for minutes.
 # Prints their tables, with the target beside each figure that has one, and writes what they found
@@ -13,7 +13,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
 build=$root/build/bench
 results=$build/results
-[ $# -gt 0 ] || set -- instructions cycle wake memory threads identify compile_cost
+[ $# -gt 0 ] || set -- instructions cycle wake crowd memory threads identify compile_cost
 
 programs=
 for name in "$@"; do

@@ -55,8 +55,7 @@ sluice::Response answer_of(std::int64_t limit, std::int64_t remaining,
     return answer;
 }
 
-// --- How many per second
-// --------------------------------------------------------------------------
+// --- How many per second ------------------------------------------------------------------------
 
 struct Times {
     double enqueue = 0; // ns per waiter: coroutine started and queued
@@ -179,48 +178,7 @@ void measure_bare(bench::Report& report, std::size_t most) {
     }
 }
 
-// --- One operation as others wait
-// -----------------------------------------------------------------
-
-/// What one call costs while n requests wait in its bucket, all with a bound on their wait.
-void measure_growth(bench::Report& report, std::size_t most) {
-    for (const std::size_t waiters : {1UL, 1'000UL, 100'000UL, 1'000'000UL}) {
-        if (waiters > most) continue;
-        asio::io_context context{1};
-        sluice::BucketManager limiter(context, bench::open_options(1));
-        const sluice::Route route = bench::create_message(bench::channel(0));
-        auto probe = limiter.try_acquire(route);
-        require(probe.has_value());
-        sluice::AcquireOptions bounded;
-        bounded.max_wait = 100h; // more than 1M requests take at the limit that is told below
-        const auto ignore = [](boost::system::error_code, const sluice::Ticket&) {};
-        for (std::size_t i = 0; i < waiters; ++i)
-            limiter.async_acquire(route, bounded, ignore);
-        require(limiter.stats().queued == waiters);
-
-        const std::string among = " among " + std::to_string(waiters) + " waiters";
-        const auto once = [&](const std::string& name, auto call) {
-            bench::Pauses pause;
-            pause.time(call);
-            report.row(name + among, pause.worst_microseconds(), "us", bench::at_most(1000));
-        };
-        sluice::Response refusal = answer_of(5, 0, 1s);
-        refusal.status = 429;
-        refusal.retry_after = 1s;
-        refusal.scope = sluice::Scope::user;
-        once("try_acquire", [&] { static_cast<void>(limiter.try_acquire(route)); });
-        once("timeout_for", [&] { static_cast<void>(limiter.timeout_for(route)); });
-        once("async_acquire, bounded", [&] { limiter.async_acquire(route, bounded, ignore); });
-        once("update with a 429 of the bucket", [&] { probe->update(refusal); });
-        once("update without a ticket", [&] { limiter.update(route, answer_of(5, 0, 1s)); });
-        require(limiter.stats().queued >= waiters); // nobody has been refused
-        limiter.close();
-        context.poll();
-    }
-}
-
-// --- How late
-// -------------------------------------------------------------------------------------
+// --- How late -----------------------------------------------------------------------------------
 
 asio::awaitable<void> note_release(sluice::BucketManager& limiter, std::uint64_t channel,
                                    Clock::time_point due, std::vector<double>& late) {
@@ -291,7 +249,6 @@ int main(int count, char** arguments) {
                                       });
             });
     measure_bare(report, most);
-    measure_growth(report, most);
     measure_lateness(report);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <iterator>
 #include <optional>
+#include <random>
 #include <vector>
 
 namespace {
@@ -62,6 +63,68 @@ TEST_CASE("refused requests go before newer ones, in their old order", "[R24]") 
     CHECK(client.order.empty());
     client.pass(10s); // 4 and 5 are still under way
     CHECK(client.order == std::vector{2, 3, 6});
+}
+
+TEST_CASE("refused requests wait in their old order, in whatever order they come back", "[R24]") {
+    std::mt19937_64 random(7);
+    for (int round = 0; round < 200; ++round) {
+        CAPTURE(round);
+        CoreClient client;
+        Call& probe = client.send({});
+        client.answer(probe, shows(40, 39, 100s));
+        std::vector<Call*> calls = client.send(39, {});
+        client.send({}); // has to wait, behind whoever comes back
+        REQUIRE(client.scheduler.queued() == 1);
+        client.order.clear();
+        if (round % 4 == 1) std::reverse(calls.begin(), calls.end());
+        if (round % 4 >= 2) std::shuffle(calls.begin(), calls.end(), random);
+        for (Call* call : calls) {
+            client.answer(*call, spent(20s, "a", 40));
+            client.retry(*call);
+            Call* leaver = calls[random() % calls.size()];
+            if (random() % 4 == 0 && leaver->waits()) client.cancel(*leaver);
+        }
+        std::vector<int> expected;
+        for (const Call* call : calls) {
+            if (call->waits()) expected.push_back(call->number);
+        }
+        std::sort(expected.begin(), expected.end());
+        expected.push_back(41);
+        client.pass(200s);
+        REQUIRE(client.order == expected);
+    }
+}
+
+TEST_CASE(
+    "of many buckets that are due at once some are served at a time, and nobody overtakes them",
+    "[R24]") {
+    core::Settings settings = with_global(1'000);
+    settings.serves_at_once = 10;
+    CoreClient client(settings);
+    std::vector<Target> targets;
+    for (std::uint64_t channel = 1; channel <= 45; ++channel)
+        targets.push_back({.channel = channel});
+    spend(client, targets);
+    std::vector<int> expected;
+    for (const Target& target : targets)
+        expected.push_back(client.send(target).number);
+    client.pass(4s);
+    client.now += 2s; // all are due
+    std::size_t most = 0;
+    Call* newcomer = nullptr;
+    while (client.scheduler.next_wake() <= client.now) {
+        const std::size_t before = client.order.size();
+        client.advance();
+        most = std::max(most, client.order.size() - before);
+        if (newcomer != nullptr) continue;
+        CHECK(client.order.empty()); // who waits for the longest may not have been seen yet
+        newcomer = &client.send({.channel = 100});
+        CHECK_FALSE(newcomer->sent());
+        expected.push_back(newcomer->number);
+    }
+    CHECK(most > 0);
+    CHECK(most <= 10);
+    CHECK(client.order == expected);
 }
 
 TEST_CASE("the lanes of one bucket are served by arrival, not lane by lane", "[R24]") {
@@ -152,6 +215,48 @@ TEST_CASE("a refusal that lasts longer than a bound ends that wait at once", "[R
     client.answer(first, shared);
     CHECK(impatient.refused());
     CHECK(patient.waits());
+}
+
+TEST_CASE("behind thousands who can wait that long, a bound ends the wait when it has passed",
+          "[R21]") {
+    const int patient = GENERATE(900, 1'100);
+    CAPTURE(patient);
+    CoreClient client;
+    Call& probe = client.send({});
+    for (int i = 0; i < patient; ++i)
+        client.send({}, client.now + 24h);
+    Call& impatient = client.send({}, client.now + 4s);
+    core::Answer shared = bare_429(30s);
+    shared.shared = true;
+    client.answer(probe, shared);
+    CHECK(impatient.refused() == (patient < 1'000));
+    client.pass(4s - 1ns);
+    CHECK(impatient.waits() == (patient > 1'000));
+    client.pass(1ns);
+    CHECK(impatient.refused());
+    CHECK(client.scheduler.queued() == static_cast<std::size_t>(patient));
+}
+
+TEST_CASE("behind thousands who are exempt, a bound ends the wait when it has passed", "[R21]") {
+    const std::size_t exempt = GENERATE(900UL, 1'100UL);
+    CAPTURE(exempt);
+    CoreClient client;
+    Call& probe = client.send({});
+    Call& ordinary = client.send({}, client.now + 4s);
+    client.send({.channel = 3, .exempt = true});
+    std::vector<Call*> others;
+    for (std::size_t i = 0; i < exempt; ++i)
+        others.push_back(&client.send({.channel = 3, .exempt = true}, client.now + 3s));
+    core::Answer global = bare_429(30s);
+    global.global = true;
+    client.answer(probe, global);
+    CHECK(ordinary.refused() == (exempt < 1'000));
+    client.pass(3s - 1ns);
+    CHECK(std::all_of(others.begin(), others.end(), [](Call* call) { return call->waits(); }));
+    client.pass(1ns);
+    CHECK(std::all_of(others.begin(), others.end(), [](Call* call) { return call->refused(); }));
+    client.pass(1s);
+    CHECK(ordinary.refused());
 }
 
 TEST_CASE("a block of the whole token ends no wait of an exempt route, whose bounds stay",

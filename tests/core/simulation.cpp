@@ -255,6 +255,32 @@ TEST_CASE("a bucket that slept goes on as if it had not", "[simulation]") {
     CHECK(slept > 10'000 / share);
 }
 
+TEST_CASE("what is due at once leaves in the same order, however little is served at a time",
+          "[simulation]") {
+    int different = 0;
+    for (std::uint64_t seed = 0; seed < 2'000 / share; ++seed) {
+        CAPTURE(seed);
+        Bot bot = random_bot(seed);
+        bot.world.channels += 3;
+        for (std::size_t i = 0; i < bot.requests.size(); ++i)
+            bot.requests[i].channel = i % bot.world.channels;
+        bot.world.impatient = seed % 3 == 0 ? 0.2 : 0;
+        bot.world.loss = seed % 4 == 0 ? 0.02 : 0;
+        if (seed % 2 == 0) bot.world.global_limit = 20;
+        const Outcome whole = Simulation(bot.world, bot.requests).run();
+        bot.world.serves_at_once = 1;
+        const Outcome one_by_one = Simulation(bot.world, bot.requests).run();
+        // The credit is reckoned when it is asked for, which is not at the same moments.
+        const bool later = one_by_one.makespan > whole.makespan + 100us;
+        if (later || one_by_one.order != whole.order) ++different;
+        bot.world.rings_late = true;
+        const Outcome late = Simulation(bot.world, bot.requests).run();
+        REQUIRE(late.avoidable == 0);
+    }
+    // Those in which an answer comes at the very moment that others are due.
+    CHECK(different <= 2);
+}
+
 TEST_CASE("with steady delays a queue takes hardly longer than the optimum", "[simulation]") {
     const Range steady{30ms, 30ms};
     CHECK(mean_ratio(Algorithm::fixed, steady) <= 1.02);

@@ -118,6 +118,7 @@ private:
         core::Settings settings;
         settings.global_limit =
             world.client_global_limit != 0 ? world.client_global_limit : world.global_limit;
+        settings.serves_at_once = world.serves_at_once;
         if (world.dormant_after) settings.idle.dormant_after = *world.dormant_after;
         // A bucket that was evicted has a first answer again, which may be lost again.
         const bool keep = world.loss > 0 || world.dormant_after;
@@ -242,6 +243,15 @@ private:
 
     /// What the layer above would do after every call: complete the granted, arm the timer.
     void settle() {
+        complete();
+        while (!world_.rings_late && scheduler_->next_wake() <= now_) {
+            scheduler_->advance(now_);
+            complete();
+        }
+        arm();
+    }
+
+    void complete() {
         core::WaiterList finished = scheduler_->take_finished();
         while (!finished.empty()) {
             State& state = static_cast<State&>(finished.front());
@@ -256,15 +266,18 @@ private:
             scheduler_->delivered(*state.place.lane);
             send(state.index);
         }
+    }
+
+    void arm() {
         const core::Registry& registry = scheduler_->registry();
         if (registry.lane_count() < registry.bucket_count()) ++outcome_.slept;
         const Time wake = scheduler_->next_wake();
-        require(wake > now_, "the scheduler wants to be woken in the past");
+        require(wake > now_ || world_.rings_late, "the scheduler wants to be woken in the past");
         require(scheduler_->queued() == 0 || scheduler_->in_flight() != 0 || wake != core::never,
                 "somebody waits for nothing");
         if (wake != core::never && (armed_ <= now_ || wake < armed_)) {
             armed_ = wake;
-            push(wake, Kind::wake, 0);
+            push(std::max(wake, now_), Kind::wake, 0);
         }
     }
 
@@ -311,6 +324,7 @@ private:
                 "a later request of the lane went first");
         const auto what = static_cast<std::uint64_t>((now_ - start).count()) * requests_.size() + i;
         outcome_.digest = (outcome_.digest ^ what) * 0x100000001b3ULL;
+        outcome_.order = (outcome_.order ^ (i + 1)) * 0x100000001b3ULL;
         state.blind = !route_shown_[requests_[i].route];
         if (chance(world_.cancelled)) return push(now_ + draw({0ns, 50ms}), Kind::drop, i);
         const Time open = now_ + connect();

@@ -8,6 +8,7 @@
 #ifndef SLUICE_TESTS_SUPPORT_SIMULATION_WORLD_HPP
 #define SLUICE_TESTS_SUPPORT_SIMULATION_WORLD_HPP
 
+#include <sluice/core/scheduler.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/testing/fake_limit.hpp>
 
@@ -70,8 +71,10 @@ struct World {
     std::vector<Duration> stops{};           ///< when the client stops with all that is under way
     Range downtime{1200ms, 10s};             ///< longer than any request is under way
     bool saves = true;                       ///< it starts again from a snapshot
-    bool plain = true;             ///< answers that are as nearly all are, are applied as such
-    std::int64_t global_limit = 0; ///< of the server; 0: none
+    bool plain = true; ///< answers that are as nearly all are, are applied as such
+    std::size_t serves_at_once = core::Settings().serves_at_once; ///< the client's
+    bool rings_late = false; ///< it is woken for the rest after what else happens at that moment
+    std::int64_t global_limit = 0;        ///< of the server; 0: none
     std::int64_t client_global_limit = 0; ///< what the client takes it for; 0: the same
     testing::Algorithm global_algorithm = testing::Algorithm::fixed;
     std::uint64_t seed = 1;
@@ -100,6 +103,7 @@ struct Outcome {
     std::size_t slept = 0;     ///< moments at which some bucket of the client's was dormant
     std::size_t plain = 0;     ///< answers applied by Scheduler::answer_plain()
     std::uint64_t digest = 0;  ///< of which request was sent when
+    std::uint64_t order = 0;   ///< of which was sent before which
     Duration makespan{0};
     Duration optimum{0};
     [[nodiscard]] double ratio() const {

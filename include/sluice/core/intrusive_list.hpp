@@ -117,6 +117,10 @@ public:
         before.at_->previous_ = hook.previous_->next_ = &hook;
     }
     void push_back(Item& item) noexcept { insert(end(), item); }
+    /// Where it is, in whatever list.
+    [[nodiscard]] static iterator at(Item& item) noexcept {
+        return iterator(&static_cast<Hook&>(item));
+    }
     void pop_front() noexcept { ends_.next_->unlink(); }
     /// Constant time, whatever list it is in.
     static void erase(Item& item) noexcept { static_cast<Hook&>(item).unlink(); }

@@ -89,6 +89,7 @@ struct Lane : ListHook {
     Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
     WaiterList waiting;       // ascending by arrival
+    Waiter* last_retry = nullptr; ///< of those waiting the one queued last that was no newcomer
     Time blocked_until = Time::min();
     Time hash_sent = Time::min(); ///< when the request was sent whose answer named the bucket
     std::uint32_t tag = 0;        ///< sublimit; 0: none

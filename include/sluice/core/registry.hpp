@@ -42,7 +42,8 @@ struct IdleLimits {
 
 /// Routes that share a bucket before any answer: nearly always one.
 struct Family {
-    HashId hash = 0; ///< the one learned last; 0: none yet
+    HashId hash = 0;      ///< the one learned last; 0: none yet
+    bool webhook = false; ///< its lanes are webhooks', as in LaneTraits
     IntrusiveList<Bucket, GroupHook> unknown;
 };
 
@@ -210,6 +211,22 @@ public:
         }
     }
 
+    /// Lanes of this webhook that are where their routes are known to be. One step for each family
+    /// of webhooks' routes. `visit` as above.
+    template <class Visitor>
+    void each_lane_of_webhook(const Major& major, Visitor visit) {
+        const auto visit_all = [&](const BucketKey& key) {
+            const auto at = buckets_.find(key);
+            if (at == buckets_.end() || (*at)->dormant) return;
+            for (Lane& lane : static_cast<Bucket*>(*at)->lanes)
+                visit(lane);
+        };
+        for (const std::uint64_t family : webhook_families_) {
+            if (const HashId hash = learned(family)) visit_all(key_of(hash, major, family));
+            visit_all({family, major, 0, false});
+        }
+    }
+
 private:
     static std::uint64_t word_at(std::string_view text, std::size_t at) noexcept {
         std::uint64_t word = 0;
@@ -260,6 +277,7 @@ private:
     };
 
     Family* entry(std::uint64_t family);
+    void add_webhook_family(std::uint64_t family);
     [[nodiscard]] bool counts_apart(HashId hash) const noexcept {
         return any_split_ && hashes_[hash - 1]->second.apart;
     }
@@ -282,6 +300,7 @@ private:
     Set<BucketEntry, BucketKey> buckets_;
     // Two that stay small and are asked only when something is new.
     std::map<std::uint64_t, Family> families_;
+    std::vector<std::uint64_t> webhook_families_; // of those the ones of webhooks
     std::map<std::string, KnownHash, std::less<>> hash_ids_;
     std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by their id, less one
     bool any_split_ = false;
@@ -331,15 +350,21 @@ inline Family* Registry::entry(std::uint64_t family) {
     return families_.size() < most_routes ? &families_[family] : nullptr;
 }
 
+inline void Registry::add_webhook_family(std::uint64_t family) {
+    Family* known = entry(family);
+    if (known == nullptr || known->webhook) return;
+    webhook_families_.push_back(family);
+    known->webhook = true;
+}
+
 inline Bucket& Registry::bucket(const BucketKey& key) {
     if (Bucket* known = find_bucket(key)) return *known;
     auto made = std::make_unique<Bucket>();
     made->key = key;
-    buckets_.insert(made.get());
+    Family* const route = key.hash_known ? nullptr : entry(key.name);
+    buckets_.insert(made.get()); // behind all else that may run out of memory
     filed_.push_back(*made);
-    if (!key.hash_known) {
-        if (Family* route = entry(key.name)) route->unknown.push_back(*made);
-    }
+    if (route != nullptr) route->unknown.push_back(*made);
     return *made.release();
 }
 
@@ -354,8 +379,9 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     made->bucket = &bucket(home_of(key.major, family));
     // An interaction's token does not always show that it is one.
     if (made->major().kind == MajorKind::interaction) made->traits.exempt = true;
-    lanes_.insert(made.get());
     made->family = entry(family);
+    if (traits.webhook) add_webhook_family(family);
+    lanes_.insert(made.get());
     made->bucket->lanes.push_back(*made);
     return *made.release();
 }

@@ -51,6 +51,9 @@ struct Settings {
     IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
     bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
     bool record_events = false;
+    /// Grants, or half as many buckets, that one call sees to when more are due at once: a third of
+    /// a millisecond. advance() is due again at once for the rest.
+    std::size_t serves_at_once = 1'024;
 };
 
 /// Counters since construction.
@@ -102,6 +105,13 @@ public:
     [[nodiscard]] const GlobalLimit& global() const noexcept { return global_; }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
+
+    /// Room for so many buckets, and for as many of them that wait.
+    void reserve(std::size_t buckets) {
+        registry_.reserve(buckets);
+        wakes_.reserve(buckets);
+        ready_.reserve(buckets);
+    }
 
     void set_global(std::int64_t limit, Duration period, Time now);
 
@@ -189,8 +199,9 @@ public:
     /// Needs no lock.
     static void release(Place& place) noexcept;
 
-    /// Does all that is due at `now`.
-    void advance(Time now);
+    /// Does what is due at `now`; all of it, unless thousands are. Then next_wake() is not after
+    /// `now`, and until nothing is left nobody overtakes those who are due.
+    void advance(Time now) { advance(now, settings_.serves_at_once); }
     /// When advance() has something to do by itself, or `never`.
     [[nodiscard]] Time next_wake() const noexcept {
         return std::min(global_wake_, std::min(wakes_.least(), bounds_.least()));
@@ -239,7 +250,9 @@ public:
 private:
     /// Nothing that is due may be overtaken by what is called now.
     void sync(Time now) {
-        if (queued_ != 0 && next_wake() <= now) advance(now);
+        constexpr std::size_t a_few = 32; // of thousands, which is what the alarm is for
+        if (queued_ != 0 && next_wake() <= now)
+            advance(now, unfinished_ ? a_few : settings_.serves_at_once);
     }
     /// What a request may leave early and still arrive in time; see latency.hpp. It costs a
     /// division, so it is reckoned anew only when somebody asks.
@@ -266,11 +279,19 @@ private:
     [[nodiscard]] std::int64_t ready_before(const Bucket& own, Time now, std::uint64_t arrival);
     [[nodiscard]] bool may_pass(const Lane& lane, Time now);
     void refuse(Waiter& waiter, Refused why);
+    [[nodiscard]] static WaiterList::iterator find_turn(Lane& lane, Waiter& retry) noexcept;
     void unqueue(Waiter& waiter) noexcept;
     void serve(Bucket& bucket, Time now);
     [[nodiscard]] Lane* lane_with_room(Bucket& bucket, Time now);
-    bool serve_first_ready(Time now);
-    void serve_global(Time now);
+    bool serve_first_ready(Time now, std::size_t& left);
+    void serve_global(Time now) { serve_global(now, settings_.serves_at_once); }
+    void serve_global(Time now, std::size_t left);
+    void advance(Time now, std::size_t left);
+    /// Whoever is left is served by the next advance(), and nobody goes before them until then.
+    void stop_here(Time now) noexcept {
+        unfinished_ = true;
+        global_wake_ = now;
+    }
     void rest(Bucket& bucket, Time now);
     /// All three: something in the bucket has changed. What has no waiters costs no call.
     void look_again(Bucket& bucket, Time now) {
@@ -328,6 +349,8 @@ private:
     template <class SavedLane>
     void restore_lane(const SavedLane& saved, Time then, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
+    /// No call looks at more waiters than that in vain.
+    static constexpr std::size_t most_passed_over = 1'000;
     void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, bool exempt_too, Time now);
     [[nodiscard]] bool leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining);
@@ -377,7 +400,9 @@ private:
     bool stopped_ = false;
     bool refused_some_ = false; // of finished_
     Time global_wake_ = never;
-    Duration credit_{0}; // of latency_
+    Time due_ = Time::min();  // what advance() serves was due then
+    bool unfinished_ = false; // it has not served all of it yet
+    Duration credit_{0};      // of latency_
     Time credit_until_ = Time::min();
     bool credit_known_ = false;
     std::uint64_t arrivals_ = 0;

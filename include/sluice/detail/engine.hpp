@@ -71,9 +71,7 @@ public:
           options_(options),
           scheduler_(settings_of(options), gate_of(options)),
           wake_up_(clock_, executor_) {
-        if (options.expected_buckets != 0) {
-            scheduler_.registry().reserve(options.expected_buckets);
-        }
+        if (options.expected_buckets != 0) scheduler_.reserve(options.expected_buckets);
     }
     [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
     void attach() { ContextService::watch(context_, this->shared_from_this()); }

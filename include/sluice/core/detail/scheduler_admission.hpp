@@ -10,6 +10,7 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -105,6 +106,7 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     sync(now);
     if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
+    if (unfinished_ && goes_in_turn(lane, now)) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
     if (ready_.contains(bucket)) return false;
@@ -144,13 +146,8 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
         lane.holders.fetch_add(1, std::memory_order_relaxed);
     }
     if (place.arrival == 0) place.arrival = ++arrivals_;
-    auto at = lane.waiting.end();
-    if (lane.queued != 0 && place.arrival < lane.waiting.back().place.arrival) {
-        at = lane.waiting.begin(); // a retry: only other retries can be before it
-        while (at->place.arrival < place.arrival)
-            ++at;
-    }
-    lane.waiting.insert(at, waiter);
+    const bool retry = lane.queued != 0 && place.arrival < lane.waiting.back().place.arrival;
+    lane.waiting.insert(retry ? find_turn(lane, waiter) : lane.waiting.end(), waiter);
     waiter.state = WaiterState::queued;
     waiter.place.sent = now; // until it is granted: since when it waits
     note(EventKind::waiting, lane);
@@ -166,8 +163,26 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
     serve_global(now);
 }
 
+/// Where a retry belongs: only other retries can be before it. They mostly come back in the order
+/// in which they went out, so it looks from the last one on.
+[[gnu::noinline]] inline WaiterList::iterator Scheduler::find_turn(Lane& lane,
+                                                                   Waiter& retry) noexcept {
+    const std::uint64_t arrival = retry.place.arrival;
+    auto at = lane.last_retry != nullptr ? WaiterList::at(*lane.last_retry) : lane.waiting.begin();
+    while (at != lane.waiting.begin() && std::prev(at)->place.arrival > arrival)
+        --at;
+    while (at->place.arrival < arrival)
+        ++at;
+    lane.last_retry = &retry;
+    return at;
+}
+
 inline void Scheduler::unqueue(Waiter& waiter) noexcept {
     Lane& lane = *waiter.place.lane;
+    if (lane.last_retry == &waiter) [[unlikely]] {
+        const auto at = WaiterList::at(waiter);
+        lane.last_retry = at == lane.waiting.begin() ? nullptr : &*std::prev(at);
+    }
     WaiterList::erase(waiter);
     --lane.queued;
     --lane.bucket->queued;
@@ -263,33 +278,45 @@ inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
 
 /// Grants what the first of those that wait for the global limit may have, for as long as it is
 /// first again with its next waiter: when thousands wait for one bucket, serve() would find out no
-/// more for each of them. False: the global limit, or the address, lets nobody go.
-inline bool Scheduler::serve_first_ready(Time now) {
+/// more for each of them. False: the global limit, or the address, lets nobody go, or nothing is
+/// `left` of what one call may do.
+inline bool Scheduler::serve_first_ready(Time now, std::size_t& left) {
     Bucket& bucket = ready_.top();
     for (Lane* lane = lane_with_room(bucket, now); lane != nullptr;) {
-        if (!may_pass(*lane, now)) return false;
+        if (left == 0 || !may_pass(*lane, now)) return false;
+        --left;
         grant(*lane, now);
         lane = lane_with_room(bucket, now);
         if (lane != nullptr && !ready_.keep_top(turn_of(*lane))) break;
     }
     serve(bucket, now);
-    return true;
+    if (left != 0) --left;
+    return left != 0;
 }
 
-[[gnu::noinline]] inline void Scheduler::serve_global(Time now) {
-    while (!ready_.empty() && serve_first_ready(now)) {
+[[gnu::noinline]] inline void Scheduler::serve_global(Time now, std::size_t left) {
+    if (unfinished_) return; // an earlier one may not be among the ready ones yet
+    while (!ready_.empty() && serve_first_ready(now, left)) {
     }
     global_wake_ = never;
     if (ready_.empty()) return;
+    if (left == 0) return stop_here(now);
     const Time opens = gate_->opens(now);
     global_wake_ = opens > now ? opens : global_.next_change(now, credit(now));
 }
 
-[[gnu::noinline]] inline void Scheduler::advance(Time now) {
-    while (!wakes_.empty() && wakes_.top_key() <= now)
+/// What was due when it began comes first, so that what becomes due meanwhile holds up nobody.
+[[gnu::noinline]] inline void Scheduler::advance(Time now, std::size_t left) {
+    if (!unfinished_) due_ = now;
+    unfinished_ = false;
+    constexpr std::size_t steps = 2; // of a bucket that has waited for long, in no cache
+    for (; wakes_.least() <= due_; left -= lesser(left, steps)) {
+        if (left == 0) return stop_here(now);
         serve(wakes_.top(), now);
-    serve_global(now);
-    while (!bounds_.empty() && bounds_.top_key() <= now) {
+    }
+    serve_global(now, left);
+    for (; !unfinished_ && bounds_.least() <= now; --left) {
+        if (left == 0) return stop_here(now);
         Waiter& waiter = bounds_.top();
         Bucket& bucket = *waiter.place.lane->bucket;
         refuse(waiter, Refused::wait_too_long);

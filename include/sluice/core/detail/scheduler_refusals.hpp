@@ -120,12 +120,17 @@ inline void Scheduler::block_lane(Lane& lane, Time until, bool shared) {
     refuse_bounds_before(lane, lane.blocked_until);
 }
 
-/// Whoever cannot wait that long hears of it now.
+/// Whoever cannot wait that long hears of it now; behind thousands who can, when the bound has
+/// passed.
 inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
     if (bounds_.empty() || bounds_.top_key() >= until) return; // nobody anywhere
+    std::size_t passed_over = 0;
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
-        if (bound_of(waiter) >= until) continue;
+        if (bound_of(waiter) >= until) {
+            if (++passed_over == most_passed_over) return;
+            continue;
+        }
         refuse(waiter, Refused::wait_too_long);
         ++counters_.refused_waits;
     }
@@ -137,6 +142,7 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
     while (!bounds_.empty() && bounds_.top_key() < until) {
         Waiter& waiter = bounds_.top();
         if (!exempt_too && waiter.place.lane->traits.exempt) {
+            if (spared.size() == most_passed_over) break;
             spared.emplace_back(&waiter, bounds_.top_key());
             --waiter.place.lane->bounded;
             bounds_.erase(waiter);
@@ -219,11 +225,13 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
     }
     if (status == 404 && lane.traits.webhook && !gone_webhooks_.contains(lane.major())) {
         add_gone_webhook(lane.major());
-        registry_.each_waiting_lane([&](Lane& other) {
-            if (other.major() == lane.major()) {
-                refuse_lane(other, Refused::unknown_webhook, now);
-            }
-        });
+        // One that this misses is refused at its turn.
+        const auto refuse_all_of = [&](Lane& other) {
+            refuse_lane(other, Refused::unknown_webhook, now);
+        };
+        for (Lane& other : lane.bucket->lanes)
+            refuse_all_of(other);
+        registry_.each_lane_of_webhook(lane.major(), refuse_all_of);
     }
 }
 
