@@ -191,6 +191,40 @@ TEST_CASE("what was sent just before the reset counts in the new day as well") {
     CHECK(bench.schedule.reset_at() == start + 24h + 10s);
 }
 
+TEST_CASE("a whole day of which nothing is spent may begin with its first identify") {
+    IdentifySettings settings;
+    settings.day = 1000s;
+    Bench bench({5, 5, 1000s, 1}, settings);
+    CHECK(bench.at(100s).empty());
+    std::vector<Time> sent;
+    for (std::uint64_t shard = 0; shard < 6; ++shard)
+        bench.wait(shard);
+    for (std::size_t many = bench.granted().size(); sent.size() + many < 6;
+         many = bench.at(bench.schedule.next_wake() - start).size()) {
+        sent.insert(sent.end(), many, bench.now);
+    }
+    CHECK(sent.size() == 5);
+    CHECK(sent.front() == start + 100s);
+    CHECK(bench.now >= sent.front() + 1000s);
+}
+
+TEST_CASE("whoever the reserve keeps back is not ahead of those who may use it") {
+    IdentifySettings settings;
+    settings.reserve = 1;
+    Bench bench(limit_of(1, 1, 1h), settings);
+    bench.wait_all({0, 1, 2});
+    CHECK(bench.granted().empty());
+    IdentifyWaiter bounded;
+    bounded.place.shard = 3;
+    bounded.use_reserve = true;
+    bounded.bound = bench.now + 4s;
+    CHECK_FALSE(bench.schedule.hopeless(bounded, bench.now).has_value());
+    bench.wait(4, true);
+    CHECK(bench.granted() == Shards{4});
+    bench.wait(5, true); // one is ahead now, and the day is spent
+    CHECK(bench.schedule.hopeless(bounded, bench.now) == IdentifyRefused::sessions_exhausted);
+}
+
 TEST_CASE("a cancelled permit gives its identify and its turn back; a sent one stays spent") {
     Bench bench(limit_of(1));
     IdentifyWaiter& first = bench.wait(0);

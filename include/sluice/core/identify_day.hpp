@@ -35,6 +35,10 @@ public:
         // Discord counts in whole milliseconds. Its answer was under way, so that in truth its day
         // ends earlier than this, by that delay.
         reset_at_ = now + reset_after + std::chrono::milliseconds(1);
+        // A whole day with nothing spent may not have begun: then it ends a day after its first
+        // identify, not at `reset_at_`, so what is sent from now on counts beyond that.
+        const bool whole = remaining >= total && reset_after >= day_ - unseen_;
+        over_by_ = (whole ? now : reset_at_) - unseen_;
         is_told_ = true;
         advance(now);
     }
@@ -51,7 +55,7 @@ public:
             is_told_ = false;
             // What was sent shortly before the new day may have arrived in it; and it may have
             // begun before `reset_at_`, by as much as the answer that told it was under way.
-            while (!sent_.empty() && sent_.front() < reset_at_ - unseen_)
+            while (!sent_.empty() && sent_.front() < over_by_)
                 sent_.pop_front();
         }
         while (!sent_.empty() && comes_back(sent_.front()) <= now)
@@ -78,6 +82,7 @@ private:
     std::int64_t total_ = 0;
     std::int64_t told_ = 0; // less what was sent since; below 0 after a told limit has shrunk
     Time reset_at_;
+    Time over_by_; // what was sent before does not count in the day that begins at reset_at_
     bool is_told_ = false;  // what Discord told still holds
     std::deque<Time> sent_; // of the last day, ascending
 };

@@ -154,13 +154,15 @@ private:
         IdentifyWaiterList waiting;         // in order of arrival
         IdentifyWaiterList reserve_waiting; // likewise, of those that may use the reserve
         Time ready;                         // when the next may go, as far as is known
-        std::uint64_t decided_by = 0; // the identify that made it `ready`; 0: several, or none
-        std::size_t queued = 0;       // in both lists
-        std::size_t out = 0;          // permits out; more than one only after an update
+        std::uint64_t decided_by = 0;   // the identify that made it `ready`; 0: several, or none
+        std::size_t queued = 0;         // in both lists
+        std::size_t reserve_queued = 0; // of those, in the second
+        std::size_t out = 0;            // permits out; more than one only after an update
 
         [[nodiscard]] bool empty() const { return queued == 0; }
         void push_back(IdentifyWaiter& waiter) {
             (waiter.use_reserve ? reserve_waiting : waiting).push_back(waiter);
+            if (waiter.use_reserve) ++reserve_queued;
             ++queued;
         }
     };
@@ -234,6 +236,7 @@ inline void IdentifySchedule::unlink(IdentifyWaiter& waiter) {
     untrack(key);
     IdentifyWaiterList::erase(waiter);
     --key.second.queued;
+    if (waiter.use_reserve) --key.second.reserve_queued;
     track(key);
     --(waiter.use_reserve ? reserve_queued_ : queued_);
     if (waiter.bound != never) bounded_.erase({waiter.bound, &waiter});
@@ -260,12 +263,14 @@ inline bool IdentifySchedule::try_admit(std::uint64_t shard, bool use_reserve, T
     return true;
 }
 
-/// When the shard could get its turn, behind all that wait in its key.
+/// When the shard could get its turn, behind all that wait in its key and are not kept back for the
+/// reserve.
 inline Time IdentifySchedule::turn_of(std::uint64_t shard, Time now) {
     const Key& key = key_of(shard).second;
     // A permit that is out may be sent now at the earliest, or be cancelled: that cannot be known.
     const Time ready = key.out == 0 ? std::max(now, key.ready) : now;
-    const auto ahead = static_cast<std::int64_t>(key.queued);
+    const std::size_t kept_back = day_allows(false) ? 0 : key.queued - key.reserve_queued;
+    const auto ahead = static_cast<std::int64_t>(key.queued - kept_back);
     // Each of those ahead takes at least the interval: an answer may make the margin unnecessary.
     return later(ready, ahead, settings_.interval);
 }
