@@ -131,6 +131,7 @@ TEST_CASE("at the second threshold acquires end at once, queued ones too, and sa
     REQUIRE(ending.ticket.refusal().retry_after);
     CHECK(*ending.ticket.refusal().retry_after > 10min - 1s);
     CHECK(*ending.ticket.refusal().retry_after < 10min + 11s);
+    CHECK(queued.ending.ticket.refusal().retry_after == ending.ticket.refusal().retry_after);
     CHECK(bot.refused(callback(1, interaction_token)).failed(errc::too_many_invalid_requests));
     bot.pass(*ending.ticket.refusal().retry_after);
     CHECK(bot.goes(create_message(2)));

@@ -21,6 +21,7 @@
 #include <sluice/ticket.hpp>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -191,6 +192,14 @@ private:
     bool failed_ = false;
 };
 
+/// Each branch of `||` begins with a filter that lets only terminal cancellation through. Which
+/// kinds come that far the caller has decided.
+inline boost::asio::awaitable<void> cancelled_by_any(boost::asio::awaitable<void> branch) {
+    namespace asio = boost::asio;
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await std::move(branch);
+}
+
 /// `Send` is a reference when the caller keeps the function, and a value otherwise.
 template <class Manager, class Send>
 auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions options)
@@ -203,7 +212,8 @@ auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions opti
     Execution<Manager, std::remove_reference_t<Send>> execution(limiter, route, send, options);
     bool in_time = true;
     if (execution.is_bounded()) {
-        const auto first = co_await (execution.run() || limiter.sleep(*options.total));
+        const auto first = co_await (cancelled_by_any(execution.run()) ||
+                                     cancelled_by_any(limiter.sleep(*options.total)));
         in_time = first.index() == 0;
     } else {
         co_await execution.run();

@@ -278,6 +278,33 @@ TEST_CASE("a queue that is full refuses more, but never a heartbeat") {
     CHECK_FALSE(beat.code);
 }
 
+TEST_CASE("a queue that is full refuses nothing that need not wait") {
+    SECTION("identify, when a new connection is open") {
+        Bot bot(SendLimiterOptions{.max_queued = 1});
+        bot.sends.hold();
+        bot.wait(Opcode::voice_state_update);
+        bot.sends.reset();
+        Ending& identify = bot.wait(Opcode::identify);
+        Ending& ordinary = bot.wait(Opcode::voice_state_update);
+        bot.turn();
+        CHECK(identify.times == 1);
+        CHECK_FALSE(identify.code);
+        CHECK(ordinary.code == errc::queue_full);
+    }
+    SECTION("anything while nobody waits, though nobody may") {
+        Bot bot(SendLimiterOptions{.max_queued = 0});
+        Ending& event = bot.wait(Opcode::voice_state_update);
+        bot.turn();
+        CHECK(event.times == 1);
+        CHECK_FALSE(event.code);
+        while (bot.sends.try_acquire(Opcode::presence_update)) {
+        }
+        Ending& presence = bot.wait(Opcode::presence_update);
+        bot.turn();
+        CHECK(presence.code == errc::queue_full);
+    }
+}
+
 TEST_CASE("periods and margins may last for ever") {
     constexpr Clock::duration for_ever = Clock::duration::max();
     constexpr Clock::duration year = 24h * 365;

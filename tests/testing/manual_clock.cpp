@@ -97,6 +97,8 @@ TEST_CASE("run_for does what is due up to its end, and stands there") {
     CHECK(s.clock.run_for(s.io, 0ms) == 0);
     CHECK(s.clock.run_for(s.io, 100ms) == 1);
     CHECK(s.passed() == 120ms);
+    s.sleep(1s, 4);
+    CHECK(s.clock.run_for(s.io, std::chrono::nanoseconds::max()) == 1);
 }
 
 TEST_CASE("run_one runs one handler, jumping when none is ready") {

@@ -76,6 +76,8 @@ public:
     /// As hello tells it. Nothing to go by unless it is positive. Call advance() afterwards.
     void set_heartbeat_interval(Duration interval) noexcept;
 
+    /// Whether try_admit() would give one.
+    [[nodiscard]] bool admits(const SendRequest& request, Time now);
     /// A permission without waiting, if that overtakes nobody. Heartbeats always get one.
     [[nodiscard]] bool try_admit(const SendRequest& request, Time now, SendPlace& place);
 
@@ -162,6 +164,7 @@ private:
         return others_.held() < bound(kind) && (!held_back_ || kind == SendKind::session);
     }
     void expire(Time now) noexcept;
+    [[nodiscard]] Time own_opens(SendKind kind, const MemberRequest& members, Time now) const;
     [[nodiscard]] Time opens(const SendLane& lane, Time now) const;
     [[nodiscard]] bool take_own(const SendRequest& request, Time now);
     void grant(const SendRequest& request, std::uint64_t arrival, SendPlace& place);
@@ -213,20 +216,16 @@ inline void SendSchedule::expire(Time now) noexcept {
     presence_.expire(now);
 }
 
-/// When the lane's own limit lets one go.
+/// When the limit that concerns only such events lets one go.
+inline Time SendSchedule::own_opens(SendKind kind, const MemberRequest& members, Time now) const {
+    if (kind == SendKind::members) return lists_->opens(members, this, now);
+    const bool spent = kind == SendKind::presence && presence_.held() >= settings_.presence_limit;
+    return spent ? presence_.next_change() : now;
+}
+
+/// When the lane's own limits let one go.
 inline Time SendSchedule::opens(const SendLane& lane, Time now) const {
-    switch (lane.kind) {
-    case SendKind::presence:
-        if (presence_.held() >= settings_.presence_limit) return presence_.next_change();
-        break;
-    case SendKind::members:
-        return lists_->opens(lane.key.members, this, now);
-    case SendKind::plain:
-    case SendKind::heartbeat:
-    case SendKind::session:
-        break;
-    }
-    return std::max(now, lane.blocked_until);
+    return std::max(own_opens(lane.kind, lane.key.members, now), lane.blocked_until);
 }
 
 /// Takes from the limit that concerns only such events.
@@ -254,20 +253,24 @@ inline void SendSchedule::grant(const SendRequest& request, std::uint64_t arriva
     beats_.take();
 }
 
-inline bool SendSchedule::try_admit(const SendRequest& request, Time now, SendPlace& place) {
+inline bool SendSchedule::admits(const SendRequest& request, Time now) {
     advance(now);
-    if (request.kind != SendKind::heartbeat) {
-        // Behind identify and resume everybody waits; they themselves wait only for each other.
-        const bool ordinary = request.kind != SendKind::session;
-        if (ordinary && granted_ != 0) return false;
-        if (!turns_.empty() && (ordinary || !turns_.top_key().ordinary)) return false;
-        const auto lane = lanes_.find(key_of(request));
-        if (lane != lanes_.end() &&
-            (!lane->second.waiting.empty() || lane->second.blocked_until > now)) {
-            return false;
-        }
-        if (!has_room(request.kind) || !take_own(request, now)) return false;
+    if (request.kind == SendKind::heartbeat) return true;
+    // Behind identify and resume everybody waits; they themselves wait only for each other.
+    const bool ordinary = request.kind != SendKind::session;
+    if (ordinary && granted_ != 0) return false;
+    if (!turns_.empty() && (ordinary || !turns_.top_key().ordinary)) return false;
+    const auto lane = lanes_.find(key_of(request));
+    if (lane != lanes_.end() &&
+        (!lane->second.waiting.empty() || lane->second.blocked_until > now)) {
+        return false;
     }
+    return has_room(request.kind) && own_opens(request.kind, request.members, now) <= now;
+}
+
+inline bool SendSchedule::try_admit(const SendRequest& request, Time now, SendPlace& place) {
+    if (!admits(request, now)) return false;
+    if (request.kind != SendKind::heartbeat && !take_own(request, now)) return false;
     grant(request, arrival_of(request), place);
     return true;
 }

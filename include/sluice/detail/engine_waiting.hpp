@@ -124,10 +124,12 @@ void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
         finished.pop_front();
         Outcome outcome;
         if (operation.state == core::WaiterState::refused) {
-            const auto at = scheduler_.predict(*operation.place.lane, now, operation.place.arrival);
-            operation.refusal =
-                std::make_unique<Refusal>(refusal_of(*operation.place.lane, operation.why, now,
-                                                     at ? std::optional(*at - now) : std::nullopt));
+            core::Lane& lane = *operation.place.lane;
+            auto at = scheduler_.predict(lane, now, operation.place.arrival);
+            if (operation.why == core::Refused::too_many_invalid)
+                at = scheduler_.gate().stopped_until(now);
+            operation.refusal = std::make_unique<Refusal>(
+                refusal_of(lane, operation.why, now, at ? std::optional(*at - now) : std::nullopt));
             outcome = code_of(operation.why);
         }
         claim(operation, outcome);

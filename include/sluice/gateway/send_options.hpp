@@ -109,7 +109,7 @@ namespace detail {
 
 [[nodiscard]] inline core::SendSettings settings_of(const SendLimiterOptions& options) {
     core::SendSettings settings;
-    settings.limit = std::max<std::int64_t>(1, options.limit);
+    settings.limit = std::max<std::int64_t>(2, options.limit); // one of them is identify's
     settings.period = core::in_range(options.period);
     settings.margin = core::in_range(options.margin);
     if (options.heartbeat_interval > core::Duration(0)) {

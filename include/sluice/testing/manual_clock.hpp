@@ -81,7 +81,9 @@ public:
 
     /// The same up to `time` from now, where the clock stands afterwards.
     std::size_t run_for(boost::asio::io_context& context, duration time) {
-        return run_until(context, now() + time);
+        const time_point from = now();
+        return run_until(context,
+                         time < time_point::max() - from ? from + time : time_point::max());
     }
 
     /// Runs one handler; if none is ready, time jumps until one is. Returns 0 when nothing is ready

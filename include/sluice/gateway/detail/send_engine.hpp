@@ -82,7 +82,8 @@ public:
     SendStats stats();
 
 private:
-    [[nodiscard]] sluice::detail::Outcome refusal_of(const SendOperation& operation);
+    [[nodiscard]] sluice::detail::Outcome refusal_of(const SendOperation& operation,
+                                                     core::Time now);
 
     using Base::claim;
     using Base::closed_;
@@ -107,7 +108,8 @@ bool SendEngine<Clock, Mutex>::try_take(const core::SendRequest& request, std::s
 
 /// Why an operation is not even queued, if there is a reason.
 template <class Clock, class Mutex>
-sluice::detail::Outcome SendEngine<Clock, Mutex>::refusal_of(const SendOperation& operation) {
+sluice::detail::Outcome SendEngine<Clock, Mutex>::refusal_of(const SendOperation& operation,
+                                                             core::Time now) {
     if (operation.aborted) return boost::asio::error::operation_aborted;
     if (closed_) return errc::closed;
     if (operation.bytes > max_payload_bytes) {
@@ -116,9 +118,8 @@ sluice::detail::Outcome SendEngine<Clock, Mutex>::refusal_of(const SendOperation
     }
     const core::SendRequest& request = operation.place.request;
     const bool full = schedule_.queued() >= max_queued_;
-    if (full && request.kind != core::SendKind::heartbeat && !schedule_.replaces(request)) {
+    if (full && !schedule_.replaces(request) && !schedule_.admits(request, now))
         return errc::queue_full;
-    }
     return {};
 }
 
@@ -126,7 +127,7 @@ template <class Clock, class Mutex>
 void SendEngine<Clock, Mutex>::start(SendOperation& operation) {
     const Session session(*this);
     schedule_.advance(session.now());
-    if (const auto outcome = refusal_of(operation)) return claim(operation, outcome);
+    if (const auto outcome = refusal_of(operation, session.now())) return claim(operation, outcome);
     schedule_.enqueue(operation, session.now());
 }
 
