@@ -170,10 +170,13 @@ public:
     void narrow() noexcept;
 
     /// Answers of another counter have been taken for this one's: the least allowance and the
-    /// latest end that they named hold until the next answer.
+    /// latest end that they named hold until then, and the end may lie anywhere.
     void distrust() noexcept {
         drip_ = DripDetector();
-        has_window_ = has_reset_ = false;
+        has_window_ = has_deadline_;
+        low_ = Time::min();
+        high_ = Time::max();
+        has_reset_ = false;
         agreement_ = 0;
         if (has_deadline_) deadline_ = std::max(deadline_, latest_);
     }

@@ -196,9 +196,11 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
         link_some(lane.traits.family, hash, now);
         return from;
     }
-    if (from.key.hash_known && seen.sent <= lane.hash_sent) return registry_.bucket(key);
+    // That routes of one hash count apart is news whichever answer shows it.
+    const bool other_hash = from.key.hash_known && from.key.name != key.name;
+    if (other_hash && seen.sent <= lane.hash_sent) return registry_.bucket(key);
 
-    lane.hash_sent = seen.sent;
+    lane.hash_sent = std::max(lane.hash_sent, seen.sent);
     registry_.learn(lane.traits.family, hash);
     if (!from.key.hash_known) {
         Bucket& counter = link(from, hash);
@@ -297,6 +299,7 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
     };
     for (auto at = stranger(); at != bucket.lanes.end(); at = stranger()) {
         Bucket& to = move(*at, registry_.key_of(hash, *at), now);
+        if (!to.window.answered()) to.window = bucket.window; // any of its numbers may be theirs
         serve(to, now);
     }
 }
