@@ -401,6 +401,18 @@ TEST_CASE("an answer to a request made without a place is believed like any othe
     CHECK(client.bucket({}).window.limit() == 5);
 }
 
+TEST_CASE("without headers a route that has shown a limit elsewhere opens little by little",
+          "[R3]") {
+    CoreClient client;
+    client.answer(client.send({.channel = 1}), shows(5, 4, 5s));
+    const auto calls = client.send(40, {.channel = 2});
+    client.order.clear();
+    client.answer(*calls[0], silent());
+    CHECK(client.order.size() == 2);
+    client.answer(*calls[1], shows(5, 3, 5s));
+    CHECK(client.order.size() == 4); // five in all
+}
+
 TEST_CASE("without headers a route opens to the width that is set", "[R3]") {
     core::Settings settings;
     settings.global_limit = 0;

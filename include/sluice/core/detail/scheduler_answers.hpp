@@ -162,6 +162,8 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     if (answer.has_numbers()) {
         counter.window.accept(answer.seen, credit(now));
     } else {
+        // Its route has shown a limit elsewhere: a few at a time until it shows it here.
+        if (counter.key.hash_known && !counter.window.answered()) counter.window.narrow();
         counter.window.accept_silent(now, settings_.headerless_width, credit(now));
     }
     counter.settle_lost(answer.seen.sent);
