@@ -271,6 +271,7 @@ TEST_CASE("routes of one hash whose counters are apart are split soon, once, and
     CAPTURE(static_cast<int>(algorithm));
     constexpr std::array<Duration, 3> jitters{0ms, 20ms, 100ms};
     int late = 0;
+    int refused = 0;
     for (std::uint64_t seed = 1; seed <= 500; ++seed) {
         CAPTURE(seed);
         Dice dice(seed + 2'000'000);
@@ -280,7 +281,9 @@ TEST_CASE("routes of one hash whose counters are apart are split soon, once, and
         REQUIRE(outcome.splits == 1);
         REQUIRE(outcome.events == 1);
         if (outcome.answers_until_split > 2 * limit.limit) ++late;
+        refused += outcome.refused;
     }
+    CHECK(refused <= 4); // of 40,000 requests
     CHECK(late <= (algorithm == Algorithm::fixed ? 25 : 125));
 }
 

@@ -156,8 +156,9 @@ public:
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
                                               std::int64_t ahead, Duration credit) const noexcept;
 
-    /// A request was accepted and its answer carries at least one rate-limit header.
-    void accept(const Observation& seen, Duration credit) noexcept;
+    /// A request was accepted and its answer carries at least one rate-limit header. Where
+    /// `several` routes show one hash, they may count apart, and all that they name has to hold.
+    void accept(const Observation& seen, Duration credit, bool several = false) noexcept;
 
     /// A request was refused because this counter is spent. `wait` is what the refusal told.
     /// False: it speaks of a window that is over, so nothing but that request has to wait.

@@ -164,7 +164,7 @@ inline Window::Count Window::left_after(const Observation& seen) noexcept {
     check();
 }
 
-inline void Window::accept(const Observation& seen, Duration credit) noexcept {
+inline void Window::accept(const Observation& seen, Duration credit, bool several) noexcept {
     const bool news = limit_ == 0 || *seen.limit != limit_;
     if (news) [[unlikely]] {
         if (!learn_limit(seen)) return;
@@ -182,6 +182,8 @@ inline void Window::accept(const Observation& seen, Duration credit) noexcept {
         merge(seen, end, remaining, era == Era::moved, credit);
     } else if (era == Era::later) {
         adopt(seen, end, remaining);
+    } else if (several && has_deadline_ && seen.sent >= begun_) {
+        told_ = lesser(told_, remaining); // decided since this window began, whatever end it names
     }
     learn_period(after);
     check();
