@@ -156,9 +156,14 @@ public:
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
                                               std::int64_t ahead, Duration credit) const noexcept;
 
-    /// A request was accepted and its answer carries at least one rate-limit header. Where
-    /// `several` routes show one hash, they may count apart, and all that they name has to hold.
-    void accept(const Observation& seen, Duration credit, bool several = false) noexcept;
+    /// A request was accepted and its answer carries at least one rate-limit header. False: it
+    /// names an earlier end than this window's and was not believed, though it was sent after this
+    /// window had begun.
+    bool accept(const Observation& seen, Duration credit) noexcept;
+    /// Of such an answer: it is of another counter, and what it says is left has to hold for both.
+    void hold_to(const Observation& seen) noexcept {
+        if (seen.remaining) told_ = lesser(told_, count_of(*seen.remaining));
+    }
 
     /// A request was refused because this counter is spent. `wait` is what the refusal told.
     /// False: it speaks of a window that is over, so nothing but that request has to wait.

@@ -160,8 +160,9 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     note_success(lane, answer.seen.sent);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
-        const bool several = counter.has_several_lanes() && !counter.is_of(lane.traits.family);
-        counter.window.accept(answer.seen, credit(now), several);
+        const bool believed = counter.window.accept(answer.seen, credit(now));
+        // Routes of one hash may count apart.
+        if (!believed && !counter.is_of(lane.traits.family)) counter.window.hold_to(answer.seen);
     } else {
         // Its route has shown a limit elsewhere: a few at a time until it shows it here.
         if (counter.key.hash_known && !counter.window.answered()) counter.window.narrow();

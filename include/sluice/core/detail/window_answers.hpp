@@ -164,14 +164,16 @@ inline Window::Count Window::left_after(const Observation& seen) noexcept {
     check();
 }
 
-inline void Window::accept(const Observation& seen, Duration credit, bool several) noexcept {
+inline bool Window::accept(const Observation& seen, Duration credit) noexcept {
     const bool news = limit_ == 0 || *seen.limit != limit_;
     if (news) [[unlikely]] {
-        if (!learn_limit(seen)) return;
+        if (!learn_limit(seen)) return true;
     }
     const Count remaining = left_after(seen);
-    if (!seen.reset_after) [[unlikely]]
-        return accept_endless(seen.received, remaining, credit);
+    if (!seen.reset_after) [[unlikely]] {
+        accept_endless(seen.received, remaining, credit);
+        return true;
+    }
     const Duration after = *seen.reset_after;
     if (seen.remaining) {
         drip_.observe({seen.sent, seen.received, after, remaining}, limit_ - remaining, seen.unit);
@@ -182,11 +184,10 @@ inline void Window::accept(const Observation& seen, Duration credit, bool severa
         merge(seen, end, remaining, era == Era::moved, credit);
     } else if (era == Era::later) {
         adopt(seen, end, remaining);
-    } else if (several && has_deadline_ && seen.sent >= begun_) {
-        told_ = lesser(told_, remaining); // decided since this window began, whatever end it names
     }
     learn_period(after);
     check();
+    return era != Era::old || !has_deadline_ || seen.sent < begun_;
 }
 
 inline bool Window::refuse(const Observation& seen, Duration wait, Duration credit) noexcept {
