@@ -143,7 +143,7 @@ TEST_CASE("a 429 that tells no wait is waited out for longer each time, and neve
 
 TEST_CASE("requests that were refused together lengthen the backoff once", "[R11]") {
     Bot bot;
-    const Route route = create_message(7);
+    const Route route = get_message(7, 1);
     bot.request(route, {.status = 200}); // names no limits: many may be under way
     std::vector<Ticket> tickets;
     for (int i = 0; i < 20; ++i)

@@ -178,15 +178,16 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
 /// The bucket that a success counts in.
 inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (answer.hash.empty()) return Registry::resolve(&issuer);
+    const bool latest = answer.seen.sent > lane.hash_sent;
     Bucket& bucket = *lane.bucket;
     // Nearly always: nothing new, and nobody who has yet to learn it.
     if (registry_.hash_is(bucket, answer.hash) && registry_.confirm(lane)) {
         lane.hash_sent = std::max(lane.hash_sent, answer.seen.sent);
-        return check_sharing(lane, bucket, answer, now);
+        return check_sharing(lane, bucket, answer, latest, now);
     }
     const HashId hash = registry_.intern(answer.hash);
     if (hash == 0) return Registry::resolve(&issuer);
-    return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, now);
+    return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, latest, now);
 }
 
 /// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
@@ -265,7 +266,8 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
 }
 
 [[gnu::noinline]] inline Bucket& Scheduler::compare_sharing(Lane& lane, Bucket& counter,
-                                                            const Answer& answer, Time now) {
+                                                            const Answer& answer, bool latest,
+                                                            Time now) {
     const Observation& seen = answer.seen;
     // Nobody knows when a request without a place was sent.
     const bool timed = seen.sent < seen.received;
@@ -287,7 +289,9 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     ++counters_.split;
     note(EventKind::split, lane);
     split(counter, now);
-    return registry_.bucket(registry_.key_of(hash, lane));
+    Bucket& own = registry_.bucket(registry_.key_of(hash, lane));
+    if (latest) own.window.trust_next();
+    return own;
 }
 
 /// Every lane of this bucket but those of its first family goes to a bucket of its own; buckets of
