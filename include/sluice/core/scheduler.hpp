@@ -331,15 +331,12 @@ private:
     void link_some(std::uint64_t family, HashId hash, Time now);
     Bucket& move(Lane& lane, const BucketKey& key, Time now);
     /// Routes that show one hash are taken to share a counter until an answer makes that
-    /// impossible. Returns the bucket that the answer's numbers belong to. `latest`: it is of a
-    /// request of the lane that was sent after all those that have been answered.
-    Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, bool latest,
-                          Time now) {
+    /// impossible. Returns the bucket that the answer's numbers belong to.
+    Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
         const bool alone = !counter.has_several_lanes() && !counter.has_sharing();
-        return alone ? counter : compare_sharing(lane, counter, answer, latest, now);
+        return alone ? counter : compare_sharing(lane, counter, answer, now);
     }
-    Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, bool latest,
-                            Time now);
+    Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
     void add_gone_webhook(const Major& major);

@@ -48,6 +48,12 @@ public:
         recent_[at] = sample;
     }
 
+    /// Whether all that are remembered had come by then.
+    [[nodiscard]] bool all_received_by(Time time) const noexcept {
+        return std::all_of(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(size_),
+                           [time](const SharingSample& one) { return one.received <= time; });
+    }
+
 private:
     /// API nodes' clocks differ, and with them what is left until one and the same Reset. Missing a
     /// contradiction for a while costs less than inventing one.

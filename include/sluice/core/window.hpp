@@ -187,7 +187,8 @@ public:
         if (has_deadline_) deadline_ = std::max(deadline_, latest_);
     }
 
-    /// After distrust(): the next answer is known to be of this counter, and its latest.
+    /// After distrust(): the next answer is of this counter, and its request was sent when all
+    /// others had been answered.
     void trust_next() noexcept { has_window_ = false; }
 
     void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }

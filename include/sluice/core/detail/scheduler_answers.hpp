@@ -178,16 +178,15 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
 /// The bucket that a success counts in.
 inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (answer.hash.empty()) return Registry::resolve(&issuer);
-    const bool latest = answer.seen.sent > lane.hash_sent;
     Bucket& bucket = *lane.bucket;
     // Nearly always: nothing new, and nobody who has yet to learn it.
     if (registry_.hash_is(bucket, answer.hash) && registry_.confirm(lane)) {
         lane.hash_sent = std::max(lane.hash_sent, answer.seen.sent);
-        return check_sharing(lane, bucket, answer, latest, now);
+        return check_sharing(lane, bucket, answer, now);
     }
     const HashId hash = registry_.intern(answer.hash);
     if (hash == 0) return Registry::resolve(&issuer);
-    return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, latest, now);
+    return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, now);
 }
 
 /// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
@@ -266,8 +265,7 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
 }
 
 [[gnu::noinline]] inline Bucket& Scheduler::compare_sharing(Lane& lane, Bucket& counter,
-                                                            const Answer& answer, bool latest,
-                                                            Time now) {
+                                                            const Answer& answer, Time now) {
     const Observation& seen = answer.seen;
     // Nobody knows when a request without a place was sent.
     const bool timed = seen.sent < seen.received;
@@ -283,6 +281,7 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
                                *seen.limit - *seen.remaining};
     const bool lies = counter.sharing().contradicts(sample);
+    const bool exact = lies && counter.sharing().all_received_by(sample.sent);
     counter.sharing().add(sample);
     const auto hash = static_cast<HashId>(counter.key.name);
     if (!lies || !registry_.split(hash)) return counter;
@@ -290,7 +289,7 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     note(EventKind::split, lane);
     split(counter, now);
     Bucket& own = registry_.bucket(registry_.key_of(hash, lane));
-    if (latest) own.window.trust_next();
+    if (exact) own.window.trust_next();
     return own;
 }
 
