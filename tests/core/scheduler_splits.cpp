@@ -28,14 +28,16 @@ struct LyingHash : CoreClient {
         pass(3ms);
         answer(call, shows(5, remaining, end - now));
     }
-    /// Each route in turn, so that one counter is out of the question.
+    void ask_both(std::uint64_t channel, std::int64_t remaining) {
+        Call& first = ask(1, channel);
+        Call& second = ask(2, channel);
+        tell(first, remaining);
+        tell(second, remaining);
+    }
+    /// So often that one counter is out of the question.
     void split(std::uint64_t channel) {
-        for (const std::int64_t remaining : {4, 3, 2}) {
-            Call& first = ask(1, channel);
-            Call& second = ask(2, channel);
-            tell(first, remaining);
-            tell(second, remaining);
-        }
+        for (const std::int64_t remaining : {4, 3, 2})
+            ask_both(channel, remaining);
         REQUIRE(scheduler.counters().split == 1);
     }
     std::size_t goes(std::uint64_t route, std::uint64_t channel) {
@@ -52,10 +54,7 @@ struct LyingHash : CoreClient {
 
 TEST_CASE("a late answer that shows routes apart gives nothing back", "[R8]") {
     LyingHash client;
-    Call& first = client.ask(1, 1);
-    Call& second = client.ask(2, 1);
-    client.tell(first, 4);
-    client.tell(second, 4);
+    client.ask_both(1, 4);
     Call& late = client.ask(2, 1);
     Call& later = client.ask(2, 1);
     Call& other = client.ask(1, 1);
@@ -69,10 +68,7 @@ TEST_CASE("a late answer that shows routes apart gives nothing back", "[R8]") {
 
 TEST_CASE("a lane follows a split seen elsewhere with whichever answer comes first", "[R8]") {
     LyingHash client;
-    Call& first = client.ask(1, 2);
-    Call& second = client.ask(2, 2);
-    client.tell(first, 4);
-    client.tell(second, 4);
+    client.ask_both(2, 4);
     Call& one = client.ask(1, 2);
     Call& two = client.ask(1, 2);
     Call& three = client.ask(1, 2);

@@ -278,6 +278,15 @@ TEST_CASE("a queue that is full refuses more, but never a heartbeat") {
     CHECK_FALSE(beat.code);
 }
 
+TEST_CASE("a limit of one, which is kept for identify, lets other events go all the same") {
+    Bot bot(SendLimiterOptions{.limit = 1});
+    bot.sends.set_heartbeat_interval(41'250ms);
+    Ending& event = bot.wait(Opcode::voice_state_update);
+    bot.pass(10min);
+    CHECK(event.times == 1);
+    CHECK_FALSE(event.code);
+}
+
 TEST_CASE("a queue that is full refuses nothing that need not wait") {
     SECTION("identify, when a new connection is open") {
         Bot bot(SendLimiterOptions{.max_queued = 1});
