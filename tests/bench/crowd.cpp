@@ -44,18 +44,8 @@ sluice::AcquireOptions at_most(std::chrono::nanoseconds wait) {
     return options;
 }
 
-sluice::Response answer_of(std::int64_t limit, std::int64_t remaining,
-                           std::chrono::nanoseconds reset_after) {
-    sluice::Response answer = sluice::response_from(bench::full_reply());
-    answer.limit = limit;
-    answer.remaining = remaining;
-    answer.reset.reset();
-    answer.reset_after = reset_after;
-    return answer;
-}
-
 sluice::Response refusal_of(sluice::Scope scope, std::int64_t limit = 5) {
-    sluice::Response refusal = answer_of(limit, 0, 1s);
+    sluice::Response refusal = bench::answer_of(limit, 0, 1s);
     refusal.status = 429;
     refusal.retry_after = 1s;
     refusal.scope = scope;
@@ -110,7 +100,8 @@ void measure_lane(bench::Report& report, std::size_t waiters) {
                [&] { limiter.async_acquire(route, at_most(100h), ignore); });
     calls.once("update with a 429 of the bucket",
                [&] { probe->update(refusal_of(sluice::Scope::user)); });
-    calls.once("update without a ticket", [&] { limiter.update(route, answer_of(5, 0, 1s)); });
+    calls.once("update without a ticket",
+               [&] { limiter.update(route, bench::answer_of(5, 0, 1s)); });
     require(limiter.stats().queued == waiters + 2); // nobody has been refused
     limiter.close();
     context.poll();
@@ -123,7 +114,7 @@ void measure_retries(bench::Report& report, std::size_t retries) {
     asio::io_context context{1};
     sluice::BucketManager limiter(context, bench::open_options(1));
     const sluice::Route route = bench::create_message(bench::channel(0));
-    limiter.try_acquire(route).value().update(answer_of(limit, limit - 1, 1h));
+    limiter.try_acquire(route).value().update(bench::answer_of(limit, limit - 1, 1h));
     std::vector<sluice::Ticket> tickets;
     for (std::size_t i = 0; i < retries; ++i)
         tickets.push_back(limiter.try_acquire(route).value());
@@ -149,7 +140,7 @@ void measure_buckets(bench::Report& report, std::size_t waiters) {
     options.global = {out + 1, 1h};
     sluice::BucketManager limiter(context, options);
     const sluice::Route busy = bench::create_message(bench::channel(waiters));
-    limiter.try_acquire(busy).value().update(answer_of(1'000'000, 900'000, 1h));
+    limiter.try_acquire(busy).value().update(bench::answer_of(1'000'000, 900'000, 1h));
     std::vector<sluice::Ticket> tickets;
     for (std::size_t i = 0; i < out; ++i)
         tickets.push_back(limiter.try_acquire(busy).value());
@@ -178,7 +169,7 @@ void measure_buckets(bench::Report& report, std::size_t waiters) {
     calls.once("set_global", [&] { limiter.set_global({out, 2h}); });
     calls.once("replace_token", [&] { limiter.replace_token(); });
     calls.once("cancelling one", [&] { one.emit(asio::cancellation_type::terminal); });
-    calls.once("update with a success", [&] { next().update(answer_of(1'000'000, 1, 1h)); });
+    calls.once("update with a success", [&] { next().update(bench::answer_of(1'000'000, 1, 1h)); });
     calls.once("update with a global 429",
                [&] { next().update(refusal_of(sluice::Scope::global)); });
     calls.once("update with a 403", [&] { next().update(bare(403)); });
@@ -198,7 +189,7 @@ void measure_due(bench::Report& report, std::size_t waiters) {
     for (std::size_t i = 0; i < waiters; ++i) {
         const sluice::Route route = bench::create_message(bench::channel(i));
         sluice::Ticket probe = limiter.try_acquire(route).value();
-        probe.update(answer_of(1, 0, end - std::chrono::steady_clock::now()));
+        probe.update(bench::answer_of(1, 0, end - std::chrono::steady_clock::now()));
         limiter.async_acquire(route, [&granted](boost::system::error_code, sluice::Ticket ticket) {
             ++granted;
             ticket.cancel();

@@ -43,18 +43,6 @@ void require(bool condition) {
     std::exit(1);
 }
 
-/// An answer whose window ends that far ahead.
-sluice::Response answer_of(std::int64_t limit, std::int64_t remaining,
-                           std::chrono::nanoseconds reset_after) {
-    sluice::Response answer = sluice::response_from(bench::full_reply());
-    answer.limit = limit;
-    answer.remaining = remaining;
-    answer.reset.reset(); // the end of the window is what reset_after says, and nothing else
-    answer.reset_after = reset_after;
-    answer.reset_after_unit = 1ms;
-    return answer;
-}
-
 // --- How many per second ------------------------------------------------------------------------
 
 struct Times {
@@ -97,7 +85,7 @@ Times wake(std::size_t waiters, std::size_t buckets, Start start) {
     times.enqueue = bench::nanoseconds_since(begin) / static_cast<double>(waiters);
     require(limiter.stats().queued == waiters && tickets.empty());
 
-    const sluice::Response answer = answer_of(10'000'000, 9'999'999, 1h);
+    const sluice::Response answer = bench::answer_of(10'000'000, 9'999'999, 1h);
     begin = Clock::now();
     for (sluice::Ticket& probe : probes)
         probe.update(answer);
@@ -185,7 +173,7 @@ asio::awaitable<void> note_release(sluice::BucketManager& limiter, std::uint64_t
     const sluice::Route route = bench::create_message(channel);
     sluice::Ticket ticket = co_await limiter.acquire(route);
     late.push_back(bench::nanoseconds_since(due) / 1e6);
-    ticket.update(answer_of(1, 0, 1h));
+    ticket.update(bench::answer_of(1, 0, 1h));
 }
 
 /// The resets are spread over two seconds: five in each millisecond.
@@ -206,7 +194,7 @@ void measure_lateness(bench::Report& report) {
         require(ticket.has_value());
         const auto reset = start + first + spread * i / buckets;
         const auto now = Clock::now();
-        ticket->update(answer_of(1, 0, reset - now));
+        ticket->update(bench::answer_of(1, 0, reset - now));
         // The limiter looks at its clock a little later and adds a unit of the last digit.
         const auto due = limiter.timeout_for(bench::create_message(channel));
         require(due.has_value());

@@ -84,6 +84,18 @@ private:
     return reply;
 }
 
+/// An answer whose window ends that far ahead.
+[[nodiscard]] inline sluice::Response answer_of(std::int64_t limit, std::int64_t remaining,
+                                                std::chrono::nanoseconds reset_after) {
+    sluice::Response answer = sluice::response_from(full_reply());
+    answer.limit = limit;
+    answer.remaining = remaining;
+    answer.reset.reset(); // the end of the window is what reset_after says, and nothing else
+    answer.reset_after = reset_after;
+    answer.reset_after_unit = std::chrono::milliseconds(1);
+    return answer;
+}
+
 /// Limits that bind nobody. The period of the global one is short so that the slots on their way
 /// back stay few, as they are for a bot that sends 50 per second.
 [[nodiscard]] inline sluice::Options open_options(std::size_t buckets) {
