@@ -182,6 +182,8 @@ public:
         return detail::sleep(engine_->clock(), core::in_range(time));
     }
 
+    /// Empty once its context has ended. By Asio's rule a copy of a strand may not outlive the
+    /// context, so a thread that the context does not wait for should not hold one.
     [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
 
 private:

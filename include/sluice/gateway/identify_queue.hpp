@@ -120,6 +120,8 @@ public:
 
     [[nodiscard]] IdentifyStats stats() const { return engine_->stats(); }
 
+    /// Empty once its context has ended. By Asio's rule a copy of a strand may not outlive the
+    /// context, so a thread that the context does not wait for should not hold one.
     [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
 
 private:
