@@ -153,10 +153,7 @@ struct Bucket : BucketEntry, GroupHook {
                            [family](const Lane& lane) { return lane.traits.family == family; });
     }
     /// The evidence that its routes share a counter; kept once there are several.
-    [[nodiscard]] Sharing& sharing() {
-        if (!rare().sharing) rare().sharing = std::make_unique<Sharing>();
-        return *rare_->sharing;
-    }
+    [[nodiscard]] Sharing& sharing() { return has_sharing() ? *rare_->sharing : make_sharing(); }
     [[nodiscard]] bool has_sharing() const noexcept { return rare_ && rare_->sharing; }
     /// Under another limit what was spent shows otherwise.
     void forget_sharing() noexcept {
@@ -182,6 +179,10 @@ private:
     Rare& rare() {
         if (!rare_) rare_ = std::make_unique<Rare>();
         return *rare_;
+    }
+    [[gnu::noinline]] Sharing& make_sharing() {
+        rare().sharing = std::make_unique<Sharing>();
+        return *rare_->sharing;
     }
     void drop_empty_rare() noexcept {
         if (rare_->lost.empty() && !rare_->sharing && !in_doubt()) rare_.reset();

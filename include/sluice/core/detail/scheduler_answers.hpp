@@ -280,9 +280,10 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     }
     const SharingSample sample{seen.sent, seen.received, *seen.reset_after, seen.unit,
                                *seen.limit - *seen.remaining};
-    const bool lies = counter.sharing().contradicts(sample);
-    const bool exact = lies && counter.sharing().all_received_by(sample.sent);
-    counter.sharing().add(sample);
+    Sharing& evidence = counter.sharing();
+    const bool lies = evidence.contradicts(sample);
+    const bool exact = lies && evidence.all_received_by(sample.sent);
+    evidence.add(sample);
     const auto hash = static_cast<HashId>(counter.key.name);
     if (!lies || !registry_.split(hash)) return counter;
     ++counters_.split;
