@@ -13,6 +13,7 @@
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/sharing.hpp>
+#include <sluice/core/sliding_log.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
 
@@ -20,6 +21,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
+#include <optional>
 #include <utility>
 
 namespace sluice::core {
@@ -89,6 +92,51 @@ struct Bucket : BucketEntry, GroupHook {
         return rare_ ? flying + count_lost(now) : flying;
     }
 
+    /// As Window::available(), and what a sliding log has given back already. Once that is proven
+    /// it decides alone: nobody knows by how much a success without headers moves the end.
+    [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept {
+        const std::int64_t room = window.available(now, out, credit);
+        if (!has_log()) [[likely]]
+            return room;
+        const std::int64_t by_log = room_by_log(now, out, credit);
+        return window.surely_slides() ? by_log : greater(room, by_log);
+    }
+    /// As Window::indifferent().
+    [[nodiscard]] bool indifferent(Time now, Duration most) const noexcept {
+        return !has_log() && window.indifferent(now, most);
+    }
+    /// As Window::next_change().
+    [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) noexcept {
+        const Time next = window.next_change(now, out, credit);
+        if (!has_log() || (out > 0 && !window.surely_slides())) return next;
+        static_cast<void>(rare_->log->held(now, credit));
+        return lesser(next, greater(rare_->log->next(credit), window.blocked_until()));
+    }
+    /// As Window::predict().
+    [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
+                                              std::int64_t ahead, Duration credit) noexcept {
+        const auto at = window.predict(now, out, held, ahead, credit);
+        if (!at || !has_log()) return at;
+        const Time start = greater(now, window.blocked_until());
+        const std::int64_t spent = rare_->log->held(start, credit) + out;
+        const std::int64_t before = ahead + spent - window.limit();
+        Time by_log = before < 0 ? start : rare_->log->foresee(start, before, credit);
+        if (has_lost()) by_log = lesser(by_log, greater(start, next_lost()));
+        return window.surely_slides() ? by_log : lesser(*at, by_log);
+    }
+
+    /// As Window::accept().
+    bool accept(const Observation& seen, Duration credit) noexcept {
+        if (!keeps_log() && !window.repeats_period(seen)) [[likely]]
+            return window.accept(seen, credit);
+        return accept_and_log(seen, credit);
+    }
+    /// As Window::accept_silent().
+    void accept_silent(Time received, std::int64_t width, Duration credit) noexcept {
+        window.accept_silent(received, width, credit);
+        if (keeps_log()) write_down(received);
+    }
+
     /// Never earlier than the last one lost.
     void lose(Time now, std::size_t count = 1) {
         if (count == 0) return;
@@ -103,10 +151,8 @@ struct Bucket : BucketEntry, GroupHook {
     }
 
     /// An answer to a request sent after a loss: the server has long decided about the lost one.
-    void settle_lost(Time sent) noexcept {
-        if (!rare_) return;
-        if (rare_->doubted < sent) rare_->doubted = Time::min();
-        drop_lost_before(sent);
+    void settle_lost(Time sent, Time received) noexcept {
+        if (rare_ && (has_lost() || in_doubt())) drop_lost_before(sent, received);
     }
     /// Lost places have come back after the longest Reset-After seen, and no answer has come since.
     /// While a leaky bucket has not been filled that is less than its period, and what was lost may
@@ -128,6 +174,8 @@ struct Bucket : BucketEntry, GroupHook {
 
     /// Takes over everything that counts in `other`, which turns out to be the same counter.
     void absorb_places(Bucket& other) {
+        drop_log(); // the other's are not in it; the next answer tells what both have spent
+        window.note_all_late();
         in_flight += other.in_flight;
         other.in_flight = 0;
         if (other.in_doubt()) {
@@ -162,15 +210,34 @@ struct Bucket : BucketEntry, GroupHook {
         drop_empty_rare();
     }
 
+    /// Whether more than the window has to be asked for room.
+    [[nodiscard]] bool unsettled() const noexcept {
+        return rare_ && (!rare_->lost.empty() || in_doubt() || has_log());
+    }
     [[nodiscard]] bool has_lost() const noexcept { return rare_ && !rare_->lost.empty(); }
     /// Whether there is no more to know of it than its window.
     [[nodiscard]] bool plain() const noexcept { return !rare_; }
+    /// Whether all that a sliding log has written down is back.
+    [[nodiscard]] bool all_back(Time now) noexcept {
+        return !keeps_log() || rare_->log->held(now, Duration(0)) == 0;
+    }
+    /// Whether its window is all that counts once all is back.
+    [[nodiscard]] bool may_sleep() const noexcept {
+        return !rare_ || (rare_->lost.empty() && !rare_->sharing && !in_doubt());
+    }
+    /// Of a bucket that has slept.
+    void wake_up() {
+        if (!window.may_slide()) return;
+        rare().log = std::make_unique<SlidingLog>(window.limit());
+        rare_->log->learn_period(window.period());
+    }
 
 private:
     /// Absent while there is nothing to keep, which is the rule.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
-        Fifo<Time> lost;            ///< when, ascending
+        std::unique_ptr<SlidingLog> log; ///< while the window slides
+        Fifo<Time> lost;                 ///< when, ascending
         Time doubted = Time::min(); ///< the last one that came back by time alone; see in_doubt()
         Time last_lost = Time::min();
         std::uint32_t flew_before = 0; ///< of those in flight: how many were when that was lost
@@ -185,12 +252,65 @@ private:
         return *rare_->sharing;
     }
     void drop_empty_rare() noexcept {
-        if (rare_->lost.empty() && !rare_->sharing && !in_doubt()) rare_.reset();
+        if (may_sleep() && !rare_->log) rare_.reset();
     }
-    void drop_lost_before(Time time) noexcept {
-        while (!rare_->lost.empty() && rare_->lost.front() < time)
-            rare_->lost.pop_front();
+    [[gnu::noinline]] void drop_lost_before(Time time, Time received) noexcept {
+        if (rare_->doubted < time) rare_->doubted = Time::min();
+        for (; has_lost() && rare_->lost.front() < time; rare_->lost.pop_front())
+            note_counted(received); // it may have been
         drop_empty_rare();
+    }
+
+    [[nodiscard]] bool keeps_log() const noexcept { return rare_ && rare_->log; }
+    [[nodiscard]] bool has_log() const noexcept { return keeps_log() && window.slides(); }
+    void drop_log() noexcept {
+        if (!keeps_log()) return;
+        rare_->log.reset();
+        drop_empty_rare();
+    }
+    /// A request that counts, whose answer is not shown to the window.
+    void note_counted(Time received) noexcept {
+        window.note_late();
+        if (keeps_log()) write_down(received);
+    }
+    /// What a log tells is of use, and nothing is lost without it: not for want of memory either.
+    void write_down(Time received) noexcept {
+        try {
+            rare_->log->add(received);
+        } catch (const std::bad_alloc&) {
+            drop_log();
+        }
+    }
+    /// When the answers came to what is spent already nobody has written down, but for the first.
+    [[gnu::noinline]] void start_log(const Observation& seen) noexcept {
+        try {
+            rare().log = std::make_unique<SlidingLog>(window.limit());
+            const std::int64_t spent = greater<std::int64_t>(1, window.limit() - window.told());
+            const std::int64_t late = std::clamp<std::int64_t>(window.late(), 1, spent);
+            rare_->log->add(lesser(seen.received, window.soon_begun()), spent - late);
+            rare_->log->add(seen.received, late);
+        } catch (const std::bad_alloc&) {
+            drop_log();
+        }
+    }
+    [[gnu::noinline]] bool accept_and_log(const Observation& seen, Duration credit) noexcept {
+        const bool decided_last = keeps_log() && seen.sent >= rare_->log->latest();
+        window.look_for_sliding(seen, decided_last);
+        const bool believed = window.accept(seen, credit);
+        if (!window.may_slide()) {
+            drop_log();
+        } else if (keeps_log()) {
+            write_down(seen.received);
+        } else {
+            start_log(seen);
+        }
+        if (keeps_log()) rare_->log->learn_period(window.period() + seen.unit);
+        return believed;
+    }
+    [[nodiscard]] std::int64_t room_by_log(Time now, std::int64_t out, Duration credit) noexcept {
+        if (now < window.blocked_until()) return 0;
+        const std::int64_t room = window.limit() - rare_->log->held(now, credit) - out;
+        return window.surely_slides() ? room : lesser(room, 1 - out);
     }
     [[nodiscard]] std::int64_t count_lost(Time now) noexcept {
         const Time over = now - window.period() + Duration(1);

@@ -32,6 +32,8 @@ public:
     static constexpr Duration least_growth = std::chrono::milliseconds(50);
 
     [[nodiscard]] bool drips() const noexcept { return bounds_.drips; }
+    /// Whether one interval could have led to all answers.
+    [[nodiscard]] bool may_drip() const noexcept { return bounds_.least <= bounds_.greatest; }
 
     /// The largest time between two slots that every answer so far allows; 0 before the first.
     [[nodiscard]] Duration interval() const noexcept { return bounds_.least; }

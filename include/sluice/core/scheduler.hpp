@@ -260,9 +260,9 @@ private:
         if (!credit_known_) learn_credit(now);
         return now < credit_until_ ? credit_ : Duration(0);
     }
-    /// The same for what a window is asked, where the answer hangs on it.
-    [[nodiscard]] Duration credit_for(const Window& window, Time now) noexcept {
-        return window.indifferent(now, settings_.credit_cap) ? Duration(0) : credit(now);
+    /// The same for what a bucket is asked, where the answer hangs on it.
+    [[nodiscard]] Duration credit_for(const Bucket& bucket, Time now) noexcept {
+        return bucket.indifferent(now, settings_.credit_cap) ? Duration(0) : credit(now);
     }
     void learn_credit(Time now) noexcept;
     void note_round_trip(const Place& place, Time sent, Time now);

@@ -60,11 +60,25 @@ public:
     /// They differ by more than that, so that no Reset tells how far another has risen.
     static constexpr std::int8_t clocks_stray = -128;
 
+    /// API nodes' clocks differ, and with them what is left until one and the same Reset.
+    static constexpr Duration doubt_of_slides = std::chrono::milliseconds(100);
+    /// Of a larger limit no log is kept.
+    static constexpr std::int16_t longest_log = 1'024;
+    /// Whether it gives each request back by itself, a period after it was spent.
+    enum class Slides : std::int8_t {
+        unknown,
+        may,   ///< its end moves; so does that of a leaky bucket
+        seems, ///< or each request keeps all others spent for another period
+        proven,
+        refuted ///< it seemed so, and then refused one that would have been back
+    };
+
     /// All that a window leaves behind which is over, with nothing in flight: what holds whichever
     /// comes next.
     struct Remains {
         [[no_unique_address]] DripDetector::Bounds drip;
         std::int8_t agreement = 0;
+        Slides slides = Slides::unknown;
         bool answered = false;
         bool narrowed = false;
         bool counts_late = false;
@@ -81,8 +95,8 @@ public:
     };
     [[nodiscard]] Remains remains() const noexcept {
         const Count full = known() ? std::max(1, limit_) : told_;
-        return {drip_.bounds(), agreement_, answered_, narrowed_,
-                counts_late_,   full,       limit_,    period_};
+        return {drip_.bounds(), agreement_, slides_, answered_, narrowed_,
+                counts_late_,   full,       limit_,  period_};
     }
 
     Window() = default;
@@ -90,6 +104,7 @@ public:
     Window(const Remains& before, Time over) noexcept
         : told_(before.told),
           limit_(before.limit),
+          slides_(before.slides),
           rolled_(known() ? over : Time::min()),
           period_(before.period),
           drip_(before.drip),
@@ -111,6 +126,28 @@ public:
     /// The least time between two slots that is possible; 0 while unknown.
     [[nodiscard]] Duration interval() const noexcept { return drip_.interval(); }
     [[nodiscard]] bool counts_late() const noexcept { return counts_late_; }
+    /// Whether a log of what was answered may be of use; see sliding_log.hpp.
+    [[nodiscard]] bool may_slide() const noexcept {
+        return slides_ >= Slides::may && slides_ <= Slides::proven && !drip_.drips();
+    }
+    [[nodiscard]] bool slides() const noexcept { return may_slide() && slides_ != Slides::may; }
+    /// False: who believes it, tries with one request first.
+    [[nodiscard]] bool surely_slides() const noexcept {
+        return slides_ == Slides::proven && may_slide();
+    }
+    /// Whether look_for_sliding() has to see an answer, before accept() does: nearly never.
+    [[nodiscard]] bool repeats_period(const Observation& seen) const noexcept {
+        return seen.received > soon_begun() && names_period(seen);
+    }
+    /// `decided_last`: after all that were answered before.
+    void look_for_sliding(const Observation& seen, bool decided_last) noexcept;
+    /// Of what is spent, how many at most were answered later than soon_begun().
+    [[nodiscard]] std::int64_t late() const noexcept { return late_; }
+    [[nodiscard]] Time soon_begun() const noexcept { return begun_ + doubt_of_slides; }
+    void note_late() noexcept {
+        if (late_ < longest_log) ++late_;
+    }
+    void note_all_late() noexcept { late_ = longest_log; }
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::int64_t told() const noexcept { return greater(0, told_ - silent_); }
     [[nodiscard]] Duration period() const noexcept {
@@ -184,6 +221,7 @@ public:
         high_ = Time::max();
         has_reset_ = false;
         agreement_ = 0;
+        slides_ = Slides::unknown;
         if (has_deadline_) deadline_ = std::max(deadline_, latest_);
     }
 
@@ -230,6 +268,10 @@ private:
             ++agreement_;
         }
     }
+    [[nodiscard]] bool names_period(const Observation& seen) const noexcept {
+        return seen.reset_after &&
+               *seen.reset_after + doubt_of_slides / 2 + 2 * seen.unit >= period_;
+    }
     void set_deadline(Time deadline) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
     void learn_period(Duration reset_after) noexcept;
@@ -237,9 +279,11 @@ private:
 
     // told_: the least `remaining` of this window; while unknown, how many may be in flight.
     Count told_ = 1;
-    Count limit_ = 0;        // 0: unknown
-    Count silent_ = 0;       // successes that told no count, which told_ may not have in it yet
-    Time silent_at_{};       // when the last of them was received
+    Count limit_ = 0;       // 0: unknown
+    Count silent_ = 0;      // successes that told no count, which told_ may not have in it yet
+    std::int16_t late_ = 0; // how many answers came later than soon after begun_, or more
+    Slides slides_ = Slides::unknown;
+    Time silent_at_{};       // when the last of silent_ was received
     Time deadline_{};        // without credit
     Time latest_{};          // the greatest end that an answer of this window named
     Time low_ = Time::min(); // the window's end lies in [low_, high_]

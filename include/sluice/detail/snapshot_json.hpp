@@ -108,6 +108,7 @@ private:
         if (remains.drip.greatest != core::Duration::max())
             object["interval_at_most"] = remains.drip.greatest.count();
         put(object, "clocks_agree", static_cast<int>(remains.agreement));
+        put(object, "slides", static_cast<int>(remains.slides));
         put(object, "answered", remains.answered);
         put(object, "narrowed", remains.narrowed);
         put(object, "counts_late", remains.counts_late);
@@ -200,6 +201,8 @@ private:
             remains.drip.greatest = std::max(remains.drip.least, time(item, "interval_at_most"));
         remains.agreement = static_cast<std::int8_t>(
             number(item, "clocks_agree", core::Window::clocks_stray, core::Window::clocks_agree));
+        remains.slides = static_cast<core::Window::Slides>(
+            number(item, "slides", 0, static_cast<int>(core::Window::Slides::refuted)));
         remains.answered = flag(item, "answered");
         remains.narrowed = flag(item, "narrowed");
         remains.counts_late = flag(item, "counts_late");

@@ -22,7 +22,7 @@ inline void Registry::file(Bucket& bucket, Time now) noexcept {
 
 inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
     if (!bucket.idle || bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
-    if (bucket.window.deadline().value_or(Time::min()) > now) return false;
+    if (bucket.window.deadline().value_or(Time::min()) > now || !bucket.all_back(now)) return false;
     for (const Lane& lane : bucket.lanes) {
         if (lane.in_use() || lane.blocked_until > now) return false;
     }
@@ -54,7 +54,7 @@ inline void Registry::evict(DormantBucket& dormant) noexcept {
 /// Whether an evictable bucket holds no more than its window leaves behind, and each of its lanes
 /// no more than its route brings along.
 inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
-    if (!bucket.plain()) return false;
+    if (!bucket.may_sleep()) return false;
     const bool shows_exempt = bucket.key.major.kind == MajorKind::interaction;
     for (const Lane& lane : bucket.lanes) {
         if (lane.strikes != 0 || (lane.traits.exempt && !shows_exempt)) return false;
@@ -83,6 +83,7 @@ inline Bucket& Registry::wake(DormantBucket& dormant) {
     made->key = dormant.key;
     made->last_used = made->filed = dormant.last_used;
     made->window = Window(dormant.window, dormant.last_used);
+    made->wake_up();
     made->idle = true;
     if (!made->key.hash_known) {
         if (Family* route = entry(made->key.name)) route->unknown.push_back(*made);

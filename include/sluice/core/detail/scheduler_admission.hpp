@@ -32,8 +32,8 @@ inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now)
 
 inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
     const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
-    const Duration credit = credit_for(bucket.window, now);
-    const std::int64_t room = bucket.window.available(now, bucket.out(now) + probes, credit);
+    const Duration credit = credit_for(bucket, now);
+    const std::int64_t room = bucket.available(now, bucket.out(now) + probes, credit);
     if (!bucket.in_doubt()) [[likely]]
         return room;
     return std::min<std::int64_t>(room, bucket.may_ask() ? 1 : 0);
@@ -118,7 +118,7 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
     if (lane.granted != 0 || now < lane.blocked_until) [[unlikely]]
         return false;
-    if (bucket.queued != 0 || bucket.has_lost() || bucket.in_doubt()) [[unlikely]]
+    if (bucket.queued != 0 || bucket.unsettled()) [[unlikely]]
         return false;
     if (!bucket.key.hash_known || !probes_.empty()) [[unlikely]]
         return false;
@@ -227,12 +227,12 @@ inline void Scheduler::grant(Lane& lane, Time now) {
 
 inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     const std::int64_t out = bucket.out(now);
-    Time wake = std::min({bucket.window.next_change(now, out, credit(now)), bucket.next_lost(),
-                          bucket.doubt_ends()});
+    Time wake = std::min(
+        {bucket.next_change(now, out, credit(now)), bucket.next_lost(), bucket.doubt_ends()});
     for (const Lane& lane : bucket.lanes) {
         if (lane.queued != 0 && lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
     }
-    if (bucket.key.hash_known && bucket.window.available(now, out, credit(now)) > 0 &&
+    if (bucket.key.hash_known && bucket.available(now, out, credit(now)) > 0 &&
         probes_.count(bucket.key.major, now) > 0) {
         wake = std::min(wake, probes_.watch(bucket));
     }
@@ -365,7 +365,7 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     const std::int64_t under_way = probes + bucket.in_flight;
     std::int64_t held = out - probes; // probes may turn out to draw on another bucket
     if (how == Foresight::certain && under_way > 0) held = 0; // an answer also settles losses
-    const auto at = bucket.window.predict(now, out, held, ahead, credit(now));
+    const auto at = bucket.predict(now, out, held, ahead, credit(now));
     // Nothing is under way, so the first of what was lost is what it waits for.
     const bool all_lost = bucket.has_lost() && under_way == 0;
     if (!at && all_lost && ahead == 0)
@@ -433,7 +433,7 @@ inline BucketState Scheduler::describe(Bucket& bucket, Time now) {
     BucketState state;
     state.out = bucket.out(now);
     if (!bucket.window.known()) return state;
-    const std::int64_t left = bucket.window.available(now, state.out, credit(now));
+    const std::int64_t left = bucket.available(now, state.out, credit(now));
     state.limit = bucket.window.limit();
     state.remaining = std::max<std::int64_t>(0, left);
     const auto deadline = bucket.window.deadline();

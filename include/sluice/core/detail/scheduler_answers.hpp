@@ -94,7 +94,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     ++counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
     note_success(lane, seen.sent);
     lane.hash_sent = greater(lane.hash_sent, seen.sent);
-    bucket.window.accept(seen, bucket.window.spent() ? Duration(0) : credit(now));
+    bucket.accept(seen, bucket.window.spent() ? Duration(0) : credit(now));
     registry_.drop_place(&bucket);
     place.bucket = nullptr;
     rest(bucket, now);
@@ -160,15 +160,15 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     note_success(lane, answer.seen.sent);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
-        const bool believed = counter.window.accept(answer.seen, credit(now));
+        const bool believed = counter.accept(answer.seen, credit(now));
         // Routes of one hash may count apart.
         if (!believed && !counter.is_of(lane.traits.family)) counter.window.hold_to(answer.seen);
     } else {
         // Its route has shown a limit elsewhere: a few at a time until it shows it here.
         if (counter.key.hash_known && !counter.window.answered()) counter.window.narrow();
-        counter.window.accept_silent(now, settings_.headerless_width, credit(now));
+        counter.accept_silent(now, settings_.headerless_width, credit(now));
     }
-    counter.settle_lost(answer.seen.sent);
+    counter.settle_lost(answer.seen.sent, now);
     if (&counter != lane.bucket) {
         serve(counter, now);
         rest(counter, now);

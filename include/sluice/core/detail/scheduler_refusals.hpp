@@ -73,8 +73,8 @@ inline void Scheduler::accept_refusal(const Lane& lane, const Answer& answer) {
     if (named == nullptr || seen.limit != named->window.limit()) return;
     // A request that was not counted says nothing about when those that are counted are.
     if (!seen.remaining || *seen.remaining >= *seen.limit) return;
-    named->window.accept(seen, credit(seen.received));
-    named->settle_lost(seen.sent);
+    named->accept(seen, credit(seen.received));
+    named->settle_lost(seen.sent, seen.received);
 }
 
 /// The hash of a refusal never changes a mapping: a tighter limit may have answered in its own name
@@ -99,7 +99,7 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     const bool foreign = !answer.hash.empty() && issuer.key.hash_known && issuer.key.name != hash;
     if (!foreign) {
         if (!issuer.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
-        issuer.settle_lost(answer.seen.sent);
+        issuer.settle_lost(answer.seen.sent, now);
         for (Lane& other : issuer.lanes)
             refuse_bounds_before(other, issuer.window.blocked_until());
         return;

@@ -20,6 +20,7 @@ namespace sluice::core {
     silent_ = 0;
     has_deadline_ = has_window_ = has_reset_ = false;
     agreement_ = 0;
+    slides_ = Slides::unknown;
     low_ = Time::min();
     high_ = Time::max();
     period_ = Duration(0);
@@ -75,6 +76,7 @@ inline void Window::adopt(const Observation& seen, Interval end, Count remaining
     low_ = end.low;
     high_ = end.high;
     begun_ = seen.received;
+    late_ = 0;
     has_window_ = true;
     has_reset_ = false;
     place_deadline(seen, end);
@@ -115,6 +117,26 @@ inline void Window::merge(const Observation& seen, Interval end, Count remaining
         return;
     low_ = greater(low_, end.low);
     high_ = greater(low_, moved ? end.high : lesser(high_, end.high));
+}
+
+/// Within one window the Reset-After of a fixed one falls as time passes, and that of a leaky
+/// bucket grows with what is spent. That of a sliding log is its period each time; and what is left
+/// grows before the end, which it does in no counter that each request keeps alive for another
+/// period.
+[[gnu::noinline]] inline void Window::look_for_sliding(const Observation& seen,
+                                                       bool decided_last) noexcept {
+    if (!has_window_ || limit_ > longest_log || slides_ == Slides::refuted) return;
+    note_late();
+    if (seen.reset_after && !names_period(seen)) slides_ = Slides::unknown;
+    // From low_ on it may be of the next window.
+    if (!seen.remaining || !names_period(seen) || seen.received >= low_) return;
+    if (seen.sent > soon_begun() + 4 * seen.unit && slides_ <= Slides::may) {
+        slides_ = drip_.may_drip() ? Slides::may : Slides::seems;
+    }
+    const bool more_left = *seen.remaining - (counts_late_ ? 1 : 0) >= told_;
+    if (slides_ == Slides::seems && decided_last && has_deadline_ && more_left) {
+        slides_ = Slides::proven;
+    }
 }
 
 inline void Window::learn_period(Duration reset_after) noexcept {
@@ -158,6 +180,7 @@ inline Window::Count Window::left_after(const Observation& seen) noexcept {
 /// No end is named: what is spent is back after one period at the latest.
 [[gnu::noinline]] inline void Window::accept_endless(Time received, Count remaining,
                                                      Duration credit) noexcept {
+    note_late();
     roll(received, credit);
     told_ = std::min(told_, remaining);
     if (!has_deadline_) set_deadline(received + period());
@@ -195,6 +218,7 @@ inline bool Window::refuse(const Observation& seen, Duration wait, Duration cred
     const Time until = seen.received + wait + seen.unit;
     const Time end = seen.received + after + seen.unit;
     if (has_window_ && end < low_) return false;
+    if (slides()) slides_ = surely_slides() ? Slides::unknown : Slides::refuted;
     block_until(until);
     learn_period(after);
     narrow();
@@ -217,6 +241,7 @@ inline void Window::accept_silent(Time received, std::int64_t width, Duration cr
         answered_ = true;
         return;
     }
+    note_late();
     roll(received, credit);
     if (drip_.drips()) {
         // One more slot is missing from the full bucket, whoever it was that took it.

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+//
+// When each request comes back, in a bucket that gives them back one by one, each a period after it
+// was counted (a sliding log). No header tells that: Reset names the end of the last.
+//
+// Who is alone can know it all the same, by the rule of global_limit.hpp for one bucket. A request
+// that was answered at r was decided before r; what is sent at r + period - credit arrives a period
+// after that. As long as no more than `limit` are in flight or were answered less than a period
+// ago, no period at the server ever holds more of them.
+//
+// That it is one shows when its Reset-After stays a whole period while more and more is spent: see
+// Window::look_for_sliding(). So does that of a counter which each request keeps alive for another
+// period, until one is sent before its end. Therefore one goes alone first.
+#ifndef SLUICE_CORE_SLIDING_LOG_HPP
+#define SLUICE_CORE_SLIDING_LOG_HPP
+
+#include <sluice/core/fifo.hpp>
+#include <sluice/core/time.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sluice::core {
+
+class SlidingLog {
+public:
+    /// The latest `limit` requests are all that can matter.
+    explicit SlidingLog(std::int64_t limit) noexcept : limit_(limit) {}
+
+    /// Never too short, whatever the last digit of a header says.
+    void learn_period(Duration period) noexcept { period_ = greater(period_, period); }
+
+    /// So many were decided before `received`, which is never before that of others.
+    void add(Time received, std::int64_t count = 1) {
+        for (; count > 0; --count) {
+            if (static_cast<std::int64_t>(answered_.size()) >= limit_) answered_.pop_front();
+            answered_.push_back(received);
+        }
+        latest_ = received;
+    }
+    [[nodiscard]] Time latest() const noexcept { return latest_; }
+
+    /// How many are not back yet.
+    [[nodiscard]] std::int64_t held(Time now, Duration credit) noexcept {
+        while (!answered_.empty() && back(0, credit) <= now)
+            answered_.pop_front();
+        return static_cast<std::int64_t>(answered_.size());
+    }
+    /// When the next of them is, or `never`. After held() of the same moment.
+    [[nodiscard]] Time next(Duration credit) const noexcept {
+        return answered_.empty() ? never : back(0, credit);
+    }
+    /// When the one is back that so many others are before; of those in flight, whose answers have
+    /// yet to come, the soonest that it can be.
+    [[nodiscard]] Time foresee(Time now, std::int64_t before, Duration credit) const noexcept {
+        const auto known = static_cast<std::int64_t>(answered_.size());
+        if (before < known) return back(static_cast<std::size_t>(before), credit);
+        return later(now + after(credit), (before - known) / limit_, period_);
+    }
+
+private:
+    [[nodiscard]] Time back(std::size_t index, Duration credit) const noexcept {
+        return answered_[index] + after(credit);
+    }
+    [[nodiscard]] Duration after(Duration credit) const noexcept {
+        return period_ - lesser(credit, period_);
+    }
+
+    std::int64_t limit_;
+    Duration period_{0};
+    Time latest_ = Time::min();
+    Fifo<Time> answered_; // ascending; the front may be back
+};
+
+} // namespace sluice::core
+
+#endif
