@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // How long a bot takes over a real HTTP connection to a server with Discord's limits, and how many
-// 429s it gets: the five scenarios of the peers' comparison, in real time, because that is what
-// they measure. Delay 20-40 ms each way, global limit 50 per second (fixed window).
+// 429s it gets: the five scenarios of the peers' comparison and one more, in real time, because
+// that is what they measure. Delay 20-40 ms each way, global limit 50 per second (fixed window).
 //
 //     makespan [runs] [scenario ...]        e.g. makespan 3 S1 S3; prints medians and writes JSON
 //     to
@@ -105,6 +105,17 @@ std::vector<Scenario> scenarios() {
         shared.calls.push_back({add_reaction(1, 2, "x"), add_reaction.path(1, 2, "x")});
         shared.calls.push_back({remove_reaction(1, 2, "x"), remove_reaction.path(1, 2, "x")});
     }
+
+    auto& spread =
+        all.emplace_back(Scenario{"S6",
+                                  "20 channels x 40 POSTs in turn, sliding log 20 / 10 s",
+                                  17.06,
+                                  1.05,
+                                  {},
+                                  fake::FakeDiscord()});
+    spread.server.rule(messages, {.limit = fake::Limit{fake::Algorithm::sliding_log, 20, 10s}});
+    for (int i = 0; i < 800; ++i)
+        spread.calls.push_back({create_message(i % 20 + 1), create_message.path(i % 20 + 1)});
     return all;
 }
 
