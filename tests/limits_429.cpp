@@ -381,7 +381,10 @@ TEST_CASE("a refused request goes back to the front of its lane, whatever kind t
         Ticket first = *bot.limiter.try_acquire(bot.message);
         first.update(refusal);
         bot.limiter.async_acquire(bot.message, [&](error_code, Ticket) { order += 'b'; });
-        first.async_reacquire([&](error_code) { order += 'a'; });
+        first.async_reacquire([&](error_code) {
+            order += 'a';
+            first.update({.status = 200}); // a hidden limit lets one go first
+        });
         bot.pass(90s);
         CHECK(order == "ab");
     }

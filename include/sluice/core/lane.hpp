@@ -102,12 +102,43 @@ struct Lane : ListHook {
     /// Places, settled ones too, that point here. Their owners let go without a lock, which is why
     /// it is atomic; it only grows under the lock of whoever owns the lane.
     std::atomic<std::uint32_t> holders = 0;
-    Time struck = Time::min(); ///< when a refusal last told no time to wait
+    Time struck = Time::min(); ///< when it was last refused without a time, or by a hidden limit
     [[no_unique_address]] LaneTraits traits;
     std::uint8_t strikes = 0; ///< how many refusals in a row told no time to wait
     bool shared = false;      ///< what told blocked_until was a limit shared with others
+    std::uint8_t narrow = 0;  ///< 0: not at all; else one more than went before it was refused
+    std::uint8_t passed = 0;  ///< while narrow: successes since
 
     [[nodiscard]] const Major& major() const noexcept;
+
+    /// A request was refused. Whether that is news: those that were under way together are refused
+    /// together.
+    bool strike(Time sent, Time now) noexcept {
+        if (sent <= struck) return false;
+        struck = now;
+        return true;
+    }
+    /// What refused is a limit that no header shows: that tells when the next may go, not how many.
+    /// So as many as went the last time, then one at a time, doubling with each success.
+    void narrow_down() noexcept {
+        narrow = static_cast<std::uint8_t>(lesser<int>(passed + 1, UINT8_MAX));
+        passed = 0;
+    }
+    void succeed(Time sent) noexcept {
+        constexpr int wide = 64; // so many at once, and there is no limit any more
+        if (sent >= struck) strikes = 0;
+        if (narrow == 0) return;
+        std::uint8_t& run = sent > struck ? passed : narrow;
+        if (run < UINT8_MAX) ++run;
+        if (passed >= lesser<int>(narrow + wide, UINT8_MAX)) narrow = passed = 0;
+    }
+    /// Whether one more has to wait for the answers to those that are under way.
+    [[nodiscard]] bool holds_back() const noexcept {
+        if (narrow == 0) [[likely]]
+            return false;
+        const int left = narrow - 1 - passed;
+        return static_cast<int>(in_flight) >= (left > 0 ? left : 1 - left);
+    }
 
     [[nodiscard]] bool in_use() const noexcept {
         return queued != 0 || granted.load(std::memory_order_acquire) != 0 ||

@@ -309,7 +309,8 @@ private:
         --in_flight_;
     }
     static void note_success(Lane& lane, Time sent) noexcept {
-        if (sent >= lane.struck) lane.strikes = 0;
+        if (lane.strikes != 0 || lane.narrow != 0) [[unlikely]]
+            lane.succeed(sent);
     }
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
@@ -324,7 +325,8 @@ private:
     void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
     void accept_refusal(const Lane& lane, const Answer& answer);
     void refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer, Duration wait);
-    [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
+    [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind,
+                                   bool news) noexcept;
     Bucket& counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);
     Bucket& link(Bucket& unknown, HashId hash);

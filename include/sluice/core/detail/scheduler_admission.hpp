@@ -42,7 +42,7 @@ inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
 inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
     Lane* next = nullptr;
     for (Lane& lane : bucket.lanes) {
-        if (lane.queued == 0 || now < lane.blocked_until) continue;
+        if (lane.queued == 0 || now < lane.blocked_until || lane.holds_back()) continue;
         if (next == nullptr ||
             lane.waiting.front().place.arrival < next->waiting.front().place.arrival) {
             next = &lane;
@@ -106,6 +106,7 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     sync(now);
     if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
+    if (lane.holds_back()) return false;
     if (unfinished_ && goes_in_turn(lane, now)) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
@@ -116,7 +117,7 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
 
 inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
-    if (lane.granted != 0 || now < lane.blocked_until) [[unlikely]]
+    if (lane.granted != 0 || now < lane.blocked_until || lane.narrow != 0) [[unlikely]]
         return false;
     if (bucket.queued != 0 || bucket.unsettled()) [[unlikely]]
         return false;
@@ -230,7 +231,11 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     Time wake = std::min(
         {bucket.next_change(now, out, credit(now)), bucket.next_lost(), bucket.doubt_ends()});
     for (const Lane& lane : bucket.lanes) {
-        if (lane.queued != 0 && lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
+        if (lane.queued == 0) continue;
+        if (lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
+        // It may have moved here since, and what it waits for counts elsewhere.
+        if (lane.holds_back() && bucket.in_flight == 0)
+            wake = std::min(wake, now + Window::default_period);
     }
     if (bucket.key.hash_known && bucket.available(now, out, credit(now)) > 0 &&
         probes_.count(bucket.key.major, now) > 0) {
@@ -392,6 +397,7 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
         return open > now ? std::optional(open) : std::nullopt;
     }
     *at = std::max(*at, start);
+    if (*at <= now && lane.holds_back()) return std::nullopt;
     if (lane.traits.exempt) return at;
     const std::int64_t own = ready_.contains(bucket) ? ahead : 0;
     const std::int64_t before = own + ready_before(bucket, now, arrival);

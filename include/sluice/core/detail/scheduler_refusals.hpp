@@ -16,7 +16,8 @@
 namespace sluice::core {
 
 /// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0.
-inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept {
+inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind,
+                                   bool news) noexcept {
     const Duration told = answer.retry_after.value_or(Duration(0));
     if (told > Duration(0)) return told + settings_.retry_margin;
     if (kind == AnswerKind::user_limit &&
@@ -26,18 +27,19 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
     if (kind == AnswerKind::cloudflare) {
         return gate_->back_off(answer.seen.sent, answer.seen.received);
     }
-    // Requests that were under way together are refused together, which counts once.
-    if (answer.seen.sent > lane.struck) {
-        lane.struck = answer.seen.received;
-        if (lane.strikes < Lane::most_strikes) ++lane.strikes;
-    }
+    if (news && lane.strikes < Lane::most_strikes) ++lane.strikes;
     return std::chrono::seconds(1) * (1 << (std::max<int>(1, lane.strikes) - 1));
 }
 
 [[gnu::noinline]] inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer,
                                                        const Answer& answer, AnswerKind kind,
                                                        Time now) {
-    const Duration wait = wait_of(lane, answer, kind);
+    const bool hidden = kind == AnswerKind::headerless || kind == AnswerKind::sublimit ||
+                        kind == AnswerKind::shared_limit;
+    const bool tells = answer.retry_after.value_or(Duration(0)) > Duration(0);
+    const bool news = (hidden || !tells) && lane.strike(answer.seen.sent, now);
+    if (hidden && news) lane.narrow_down();
+    const Duration wait = wait_of(lane, answer, kind, news);
     note_answer(EventKind::refused, lane, answer, kind, wait);
     switch (kind) {
     case AnswerKind::user_limit:
