@@ -26,6 +26,12 @@ using Call = CoreClient::Call;
 constexpr Time start = Time(1h);
 constexpr Duration none{0};
 
+/// Who is answered at once is taken for one of whom nobody knows when it was sent.
+void respond(CoreClient& client, Call& call, const core::Answer& answer) {
+    client.pass(1ms);
+    client.answer(call, answer);
+}
+
 /// Five requests, a second apart, of a bucket of five in ten seconds that shows this Reset-After
 /// when so many have gone before.
 template <class ResetAfter>
@@ -33,8 +39,8 @@ void spend_slowly(CoreClient& client, ResetAfter reset_after) {
     for (int i = 0; i < 5; ++i) {
         Call& call = client.send({});
         REQUIRE(call.sent());
-        client.answer(call, shows(5, 4 - i, reset_after(i)));
-        client.pass(1s);
+        respond(client, call, shows(5, 4 - i, reset_after(i)));
+        client.pass(999ms);
     }
 }
 Duration of_log(int /*before*/) {
@@ -96,11 +102,11 @@ TEST_CASE("of a sliding log each request comes back a period after its answer") 
     log.add(start);
     log.add(start + 1s, 2);
     CHECK(log.held(start + 10s - 1ns, none) == 3);
-    CHECK(log.next(none) == start + 10s);
+    CHECK(log.next(start + 2s, none) == start + 10s);
     CHECK(log.held(start + 10s, none) == 2);
-    CHECK(log.next(none) == start + 11s);
+    CHECK(log.next(start + 10s, none) == start + 11s);
     CHECK(log.held(start + 11s - 60ms, 60ms) == 0); // sent that early, it arrives late enough
-    CHECK(log.next(none) == core::never);
+    CHECK(log.next(start + 11s - 60ms, 60ms) == core::never);
 }
 
 TEST_CASE("a sliding log keeps no more requests than the limit, the latest") {
@@ -109,18 +115,19 @@ TEST_CASE("a sliding log keeps no more requests than the limit, the latest") {
     for (int i = 0; i < 5; ++i)
         log.add(start + i * 1s);
     CHECK(log.held(start + 5s, none) == 2);
-    CHECK(log.next(none) == start + 13s);
+    CHECK(log.next(start + 5s, none) == start + 13s);
 }
 
-TEST_CASE("a sliding log foresees when the one behind so many others is back") {
-    SlidingLog log(2);
+TEST_CASE("a sliding log foresees when the one behind so many others can go") {
+    SlidingLog log(3);
     log.learn_period(10s);
     log.add(start);
     log.add(start + 1s);
     CHECK(log.foresee(start + 2s, 0, none) == start + 10s);
     CHECK(log.foresee(start + 2s, 1, none) == start + 11s);
     CHECK(log.foresee(start + 2s, 2, none) == start + 12s); // one that is still in flight
-    CHECK(log.foresee(start + 2s, 4, none) == start + 22s);
+    CHECK(log.foresee(start + 2s, 3, none) == start + 20s); // who goes first is back then
+    CHECK(log.foresee(start + 2s, 7, none) == start + 31s);
 }
 
 TEST_CASE("a bucket whose Reset-After stays a whole period gives back one by one") {
@@ -138,7 +145,7 @@ TEST_CASE("a bucket whose Reset-After stays a whole period gives back one by one
     }
     SECTION("once that is accepted the others follow as theirs come back") {
         client.time_until_sent(*calls[0]);
-        client.answer(*calls[0], shows(5, 0, 10s));
+        respond(client, *calls[0], shows(5, 0, 10s));
         CHECK_FALSE(calls[1]->sent());
         client.pass(1s);
         CHECK(calls[1]->sent());
@@ -158,17 +165,17 @@ TEST_CASE("a bucket that slept is a sliding log still, and needs no trial") {
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     client.time_until_sent(trial);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     client.release(trial);
     client.pass(60s);
     client.send({.route = 2, .channel = 9}); // the others are looked at as one is used
     for (int i = 0; i < 5; ++i) {
-        client.answer(client.send({}), shows(5, 4 - i, 10s));
+        respond(client, client.send({}), shows(5, 4 - i, 10s));
         client.pass(1s);
     }
     const auto calls = client.send(2, {});
     CHECK(client.time_until_sent(*calls[0]) <= 5100ms);
-    client.pass(1s);
+    client.pass(1010ms);
     CHECK(calls[1]->sent());
 }
 
@@ -177,10 +184,10 @@ TEST_CASE("a success without headers takes a place in a sliding log") {
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     client.time_until_sent(trial);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     Call& bare = client.send({});
     client.time_until_sent(bare);
-    client.answer(bare, silent());
+    respond(client, bare, silent());
     const auto calls = client.send(5, {});
     CHECK_FALSE(calls[0]->sent());
     client.pass(4100ms); // three of the first five are back
@@ -192,20 +199,53 @@ TEST_CASE("a success without headers takes a place in a sliding log") {
 
 TEST_CASE("what another route has spent before it met a sliding log counts as spent last") {
     CoreClient client;
-    client.answer(client.send({}), shows(5, 4, 10s));
+    respond(client, client.send({}), shows(5, 4, 10s));
     client.pass(2s);
-    client.answer(client.send({.route = 2}), silent());
+    respond(client, client.send({.route = 2}), silent());
     client.pass(2s);
-    client.answer(client.send({.route = 2}), shows(5, 2, 10s)); // now they have met
+    respond(client, client.send({.route = 2}), shows(5, 2, 10s)); // now they have met
     for (int i = 0; i < 2; ++i) {
         client.pass(1s);
-        client.answer(client.send({}), shows(5, 1 - i, 10s));
+        respond(client, client.send({}), shows(5, 1 - i, 10s));
     }
     Call& trial = client.send({});
     CHECK(client.time_until_sent(trial) >= 4s);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     CHECK(client.time_until_sent(client.send({})));
     CHECK(client.now >= start + 12s); // the bare one of route 2
+}
+
+TEST_CASE("what others have spent of a sliding log shows in what is left") {
+    CoreClient client;
+    spend_slowly(client, of_log);
+    Call& trial = client.send({});
+    client.time_until_sent(trial);
+    respond(client, trial, shows(5, 0, 10s));
+    client.pass(2s);
+    Call& call = client.send({});
+    REQUIRE(call.sent());
+    client.pass(100ms);
+    respond(client, call, shows(5, 0, 10s)); // one more than are known to be spent
+    Call& next = client.send({});
+    CHECK_FALSE(next.sent());
+    CHECK(client.time_until_sent(next) <= 1s);
+}
+
+TEST_CASE("nobody is refused for a wait that a cancelled request of a sliding log may end") {
+    CoreClient client;
+    spend_slowly(client, of_log);
+    Call& trial = client.send({});
+    client.time_until_sent(trial);
+    respond(client, trial, shows(5, 0, 10s));
+    client.pass(2s);
+    Call& first = client.send({});
+    Call& second = client.send({});
+    REQUIRE(second.sent());
+    Call& waits = client.send({}, client.now + 500ms);
+    respond(client, first, shows(5, 1, 10s));
+    CHECK_FALSE(waits.refused());
+    client.cancel(second);
+    CHECK(waits.sent());
 }
 
 TEST_CASE("while a sliding log is blocked nothing goes, though places are back") {
@@ -213,13 +253,13 @@ TEST_CASE("while a sliding log is blocked nothing goes, though places are back")
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     client.time_until_sent(trial);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     const auto calls = client.send(3, {});
     client.pass(3s);
     REQUIRE(calls[2]->sent());
-    client.answer(*calls[0], spent(8s));
-    client.answer(*calls[1], shows(5, 0, 10s));
-    client.answer(*calls[2], shows(5, 0, 10s));
+    respond(client, *calls[0], spent(8s));
+    respond(client, *calls[1], shows(5, 0, 10s));
+    respond(client, *calls[2], shows(5, 0, 10s));
     Call& next = client.send({});
     Call& other = client.send({});
     client.pass(7s);
@@ -233,13 +273,13 @@ TEST_CASE("a counter that each request keeps alive refuses one, once") {
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     REQUIRE(client.time_until_sent(trial) <= 5200ms);
-    client.answer(trial, spent(4s));
+    respond(client, trial, spent(4s));
     client.retry(trial);
     CHECK(client.time_until_sent(trial) >= 4s);
-    client.answer(trial, shows(5, 4, 10s));
+    respond(client, trial, shows(5, 4, 10s));
     for (int i = 0; i < 4; ++i) {
         client.pass(1s);
-        client.answer(client.send({}), shows(5, 3 - i, 10s));
+        respond(client, client.send({}), shows(5, 3 - i, 10s));
     }
     CHECK(client.time_until_sent(client.send({})) >= 10s);
 }
@@ -247,12 +287,12 @@ TEST_CASE("a counter that each request keeps alive refuses one, once") {
 TEST_CASE("places that come back before the end are trusted without a trial") {
     CoreClient client;
     for (int i = 0; i < 4; ++i) {
-        client.answer(client.send({}), shows(5, 4 - i, 10s));
+        respond(client, client.send({}), shows(5, 4 - i, 10s));
         client.pass(2500ms);
     }
     client.pass(200ms); // the first is back
-    client.answer(client.send({}), shows(5, 1, 10s));
-    client.answer(client.send({}), shows(5, 0, 10s));
+    respond(client, client.send({}), shows(5, 1, 10s));
+    respond(client, client.send({}), shows(5, 0, 10s));
     const auto calls = client.send(2, {});
     client.pass(2500ms);
     CHECK(calls[0]->sent());
@@ -263,14 +303,14 @@ TEST_CASE("places that come back before the end are trusted without a trial") {
 TEST_CASE("an answer that was overtaken proves nothing") {
     CoreClient client;
     for (int i = 0; i < 4; ++i) {
-        client.answer(client.send({}), shows(6, 5 - i, 10s));
+        respond(client, client.send({}), shows(6, 5 - i, 10s));
         client.pass(1s);
     }
     REQUIRE(client.bucket({}).window.slides());
     const auto calls = client.send(2, {});
     client.pass(1s);
-    client.answer(*calls[1], shows(6, 0, 10s));
-    client.answer(*calls[0], shows(6, 1, 10s));
+    respond(client, *calls[1], shows(6, 0, 10s));
+    respond(client, *calls[0], shows(6, 1, 10s));
     CHECK_FALSE(client.bucket({}).window.surely_slides());
 }
 
@@ -279,11 +319,11 @@ TEST_CASE("a sliding log whose period has become shorter is followed") {
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     client.time_until_sent(trial);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     client.pass(30s);
     int left = 5;
     for (Call* call : client.send(5, {}))
-        client.answer(*call, shows(5, --left, 5s));
+        respond(client, *call, shows(5, --left, 5s));
     CHECK(client.time_until_sent(client.send({})) <= 5100ms);
 }
 
@@ -292,20 +332,20 @@ TEST_CASE("what may have been counted of a lost request stays taken in a sliding
     spend_slowly(client, of_log);
     Call& trial = client.send({});
     client.time_until_sent(trial);
-    client.answer(trial, shows(5, 0, 10s));
+    respond(client, trial, shows(5, 0, 10s));
     Call& lost = client.send({});
     client.time_until_sent(lost);
     client.lose(lost);
     Call& later = client.send({});
     client.time_until_sent(later);
     const Time answered = client.now;
-    client.answer(later, shows(5, 0, 10s)); // which settles the lost one
+    respond(client, later, shows(5, 0, 10s)); // which settles the lost one
     std::vector<Time> sent;
     for (int i = 0; i < 4; ++i) {
         Call& next = client.send({});
         client.time_until_sent(next);
         sent.push_back(client.now);
-        client.answer(next, shows(5, 0, 10s));
+        respond(client, next, shows(5, 0, 10s));
     }
     // Two more of the first five, the trial, and then not before the lost one may be back.
     CHECK(sent[2] < answered + 9s);

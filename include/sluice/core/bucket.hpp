@@ -109,8 +109,7 @@ struct Bucket : BucketEntry, GroupHook {
     [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) noexcept {
         const Time next = window.next_change(now, out, credit);
         if (!has_log() || (out > 0 && !window.surely_slides())) return next;
-        static_cast<void>(rare_->log->held(now, credit));
-        return lesser(next, greater(rare_->log->next(credit), window.blocked_until()));
+        return lesser(next, greater(rare_->log->next(now, credit), window.blocked_until()));
     }
     /// As Window::predict().
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
@@ -120,6 +119,8 @@ struct Bucket : BucketEntry, GroupHook {
         const Time start = greater(now, window.blocked_until());
         const std::int64_t spent = rare_->log->held(start, credit) + out;
         const std::int64_t before = ahead + spent - window.limit();
+        // What is under way may be cancelled.
+        if (window.surely_slides() && before >= 0 && before < out - held) return std::nullopt;
         Time by_log = before < 0 ? start : rare_->log->foresee(start, before, credit);
         if (has_lost()) by_log = lesser(by_log, greater(start, next_lost()));
         return window.surely_slides() ? by_log : lesser(*at, by_log);
@@ -127,7 +128,11 @@ struct Bucket : BucketEntry, GroupHook {
 
     /// As Window::accept().
     bool accept(const Observation& seen, Duration credit) noexcept {
-        if (!keeps_log() && !window.repeats_period(seen)) [[likely]]
+        return keeps_log() ? accept_and_log(seen, credit) : accept_plain(seen, credit);
+    }
+    /// The same for a bucket that is plain().
+    bool accept_plain(const Observation& seen, Duration credit) noexcept {
+        if (seen.received <= window.soon_begun() || !window.repeats_period(seen)) [[likely]]
             return window.accept(seen, credit);
         return accept_and_log(seen, credit);
     }
@@ -174,8 +179,6 @@ struct Bucket : BucketEntry, GroupHook {
 
     /// Takes over everything that counts in `other`, which turns out to be the same counter.
     void absorb_places(Bucket& other) {
-        drop_log(); // the other's are not in it; the next answer tells what both have spent
-        window.note_all_late();
         in_flight += other.in_flight;
         other.in_flight = 0;
         if (other.in_doubt()) {
@@ -294,18 +297,30 @@ private:
         }
     }
     [[gnu::noinline]] bool accept_and_log(const Observation& seen, Duration credit) noexcept {
+        if (!window.may_slide()) drop_log(); // a refusal has shown that something is not in it
         const bool decided_last = keeps_log() && seen.sent >= rare_->log->latest();
+        if (keeps_log()) window.note_late();
         window.look_for_sliding(seen, decided_last);
         const bool believed = window.accept(seen, credit);
         if (!window.may_slide()) {
             drop_log();
         } else if (keeps_log()) {
             write_down(seen.received);
+            if (decided_last) complete_log(seen);
         } else {
             start_log(seen);
         }
         if (keeps_log()) rare_->log->learn_period(window.period() + seen.unit);
         return believed;
+    }
+    /// What is spent beyond all that is known was spent by somebody else.
+    void complete_log(const Observation& seen) noexcept {
+        if (!keeps_log() || !seen.remaining) return;
+        const std::int64_t spent = window.limit() - *seen.remaining;
+        std::int64_t known = rare_->log->held(seen.sent, Duration(0)) + in_flight +
+                             static_cast<std::int64_t>(rare_->lost.size());
+        for (; known < spent && keeps_log(); ++known)
+            write_down(seen.received);
     }
     [[nodiscard]] std::int64_t room_by_log(Time now, std::int64_t out, Duration credit) noexcept {
         if (now < window.blocked_until()) return 0;

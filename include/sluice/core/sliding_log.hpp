@@ -33,7 +33,7 @@ public:
     /// So many were decided before `received`, which is never before that of others.
     void add(Time received, std::int64_t count = 1) {
         for (; count > 0; --count) {
-            if (static_cast<std::int64_t>(answered_.size()) >= limit_) answered_.pop_front();
+            if (size() >= limit_) answered_.pop_front();
             answered_.push_back(received);
         }
         latest_ = received;
@@ -41,26 +41,39 @@ public:
     [[nodiscard]] Time latest() const noexcept { return latest_; }
 
     /// How many are not back yet.
-    [[nodiscard]] std::int64_t held(Time now, Duration credit) noexcept {
-        while (!answered_.empty() && back(0, credit) <= now)
-            answered_.pop_front();
-        return static_cast<std::int64_t>(answered_.size());
+    [[nodiscard]] std::int64_t held(Time now, Duration credit) const noexcept {
+        std::int64_t back = 0;
+        for (std::int64_t end = size(); back < end;) {
+            const std::int64_t middle = back + (end - back) / 2;
+            if (back_at(middle, credit) <= now) {
+                back = middle + 1;
+            } else {
+                end = middle;
+            }
+        }
+        return size() - back;
     }
-    /// When the next of them is, or `never`. After held() of the same moment.
-    [[nodiscard]] Time next(Duration credit) const noexcept {
-        return answered_.empty() ? never : back(0, credit);
+    /// When the next of them is, or `never`.
+    [[nodiscard]] Time next(Time now, Duration credit) const noexcept {
+        const std::int64_t known = held(now, credit);
+        return known == 0 ? never : back_at(size() - known, credit);
     }
-    /// When the one is back that so many others are before; of those in flight, whose answers have
-    /// yet to come, the soonest that it can be.
+    /// The soonest that one can go which waits for so many others to be back and one more. Those in
+    /// flight have yet to be answered, and whoever takes a place keeps it for a period.
     [[nodiscard]] Time foresee(Time now, std::int64_t before, Duration credit) const noexcept {
-        const auto known = static_cast<std::int64_t>(answered_.size());
-        if (before < known) return back(static_cast<std::size_t>(before), credit);
-        return later(now + after(credit), (before - known) / limit_, period_);
+        const std::int64_t known = held(now, credit);
+        const std::int64_t first = before % limit_;
+        const Time at =
+            first < known ? back_at(size() - known + first, credit) : now + after(credit);
+        return later(at, before / limit_, after(credit));
     }
 
 private:
-    [[nodiscard]] Time back(std::size_t index, Duration credit) const noexcept {
-        return answered_[index] + after(credit);
+    [[nodiscard]] std::int64_t size() const noexcept {
+        return static_cast<std::int64_t>(answered_.size());
+    }
+    [[nodiscard]] Time back_at(std::int64_t index, Duration credit) const noexcept {
+        return answered_[static_cast<std::size_t>(index)] + after(credit);
     }
     [[nodiscard]] Duration after(Duration credit) const noexcept {
         return period_ - lesser(credit, period_);
@@ -69,7 +82,7 @@ private:
     std::int64_t limit_;
     Duration period_{0};
     Time latest_ = Time::min();
-    Fifo<Time> answered_; // ascending; the front may be back
+    Fifo<Time> answered_; // ascending, back or not
 };
 
 } // namespace sluice::core

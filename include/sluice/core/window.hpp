@@ -135,9 +135,11 @@ public:
     [[nodiscard]] bool surely_slides() const noexcept {
         return slides_ == Slides::proven && may_slide();
     }
-    /// Whether look_for_sliding() has to see an answer, before accept() does: nearly never.
-    [[nodiscard]] bool repeats_period(const Observation& seen) const noexcept {
-        return seen.received > soon_begun() && names_period(seen);
+    /// What an answer that came later than soon_begun() shows of that, to be asked of each before
+    /// accept(): whether look_for_sliding() has to see it, nearly never.
+    [[nodiscard]] bool repeats_period(const Observation& seen) noexcept {
+        note_late();
+        return names_period(seen);
     }
     /// `decided_last`: after all that were answered before.
     void look_for_sliding(const Observation& seen, bool decided_last) noexcept;
@@ -147,7 +149,6 @@ public:
     void note_late() noexcept {
         if (late_ < longest_log) ++late_;
     }
-    void note_all_late() noexcept { late_ = longest_log; }
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::int64_t told() const noexcept { return greater(0, told_ - silent_); }
     [[nodiscard]] Duration period() const noexcept {

@@ -94,7 +94,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     ++counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
     note_success(lane, seen.sent);
     lane.hash_sent = greater(lane.hash_sent, seen.sent);
-    bucket.accept(seen, bucket.window.spent() ? Duration(0) : credit(now));
+    bucket.accept_plain(seen, bucket.window.spent() ? Duration(0) : credit(now));
     registry_.drop_place(&bucket);
     place.bucket = nullptr;
     rest(bucket, now);

@@ -125,8 +125,8 @@ inline void Window::merge(const Observation& seen, Interval end, Count remaining
 /// period.
 [[gnu::noinline]] inline void Window::look_for_sliding(const Observation& seen,
                                                        bool decided_last) noexcept {
-    if (!has_window_ || limit_ > longest_log || slides_ == Slides::refuted) return;
-    note_late();
+    const bool timed = seen.sent < seen.received; // or nobody knows when it was sent
+    if (!has_window_ || limit_ > longest_log || slides_ == Slides::refuted || !timed) return;
     if (seen.reset_after && !names_period(seen)) slides_ = Slides::unknown;
     // From low_ on it may be of the next window.
     if (!seen.remaining || !names_period(seen) || seen.received >= low_) return;
