@@ -302,6 +302,7 @@ private:
         if (keeps_log()) window.note_late();
         window.look_for_sliding(seen, decided_last);
         const bool believed = window.accept(seen, credit);
+        window.rule_out_drips();
         if (!window.may_slide()) {
             drop_log();
         } else if (keeps_log()) {

@@ -141,6 +141,10 @@ public:
         note_late();
         return names_period(seen);
     }
+    /// And what accept() has learned from it.
+    void rule_out_drips() noexcept {
+        if (slides_ == Slides::may && !drip_.may_drip()) slides_ = Slides::seems;
+    }
     /// `decided_last`: after all that were answered before.
     void look_for_sliding(const Observation& seen, bool decided_last) noexcept;
     /// Of what is spent, how many at most were answered later than soon_begun().

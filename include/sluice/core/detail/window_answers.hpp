@@ -130,8 +130,8 @@ inline void Window::merge(const Observation& seen, Interval end, Count remaining
     if (seen.reset_after && !names_period(seen)) slides_ = Slides::unknown;
     // From low_ on it may be of the next window.
     if (!seen.remaining || !names_period(seen) || seen.received >= low_) return;
-    if (seen.sent > soon_begun() + 4 * seen.unit && slides_ <= Slides::may) {
-        slides_ = drip_.may_drip() ? Slides::may : Slides::seems;
+    if (seen.sent > soon_begun() + 4 * seen.unit && slides_ == Slides::unknown) {
+        slides_ = Slides::may;
     }
     const bool more_left = *seen.remaining - (counts_late_ ? 1 : 0) >= told_;
     if (slides_ == Slides::seems && decided_last && has_deadline_ && more_left) {
