@@ -13,6 +13,7 @@
 #include <sluice/core/time.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -104,13 +105,16 @@ struct Lane : ListHook {
     std::atomic<std::uint32_t> holders = 0;
     Time struck = Time::min(); ///< when it was last refused without a time, or by a hidden limit
     [[no_unique_address]] LaneTraits traits;
-    std::uint8_t strikes = 0; ///< how many refusals in a row told no time to wait
-    bool shared = false;      ///< what told blocked_until was a limit shared with others
-    std::uint8_t narrow = 0;  ///< 0: not at all; else one more than went before it was refused
-    std::uint8_t passed = 0;  ///< while narrow: successes since
+    std::uint8_t strikes = 0;  ///< how many refusals in a row told no time to wait
+    bool shared = false;       ///< what told blocked_until was a limit shared with others
+    std::uint16_t narrow = 0;  ///< 0: not at all; else one more than went before it was refused
+    std::uint16_t passed = 0;  ///< while narrow: successes since
+    std::uint32_t earlier = 0; ///< of in_flight: while narrow, those sent before it was refused
 
     [[nodiscard]] const Major& major() const noexcept;
 
+    /// Whether what a refusal has shown has yet to pass.
+    [[nodiscard]] bool was_refused() const noexcept { return strikes != 0 || narrow != 0; }
     /// A request was refused. Whether that is news: those that were under way together are refused
     /// together.
     bool strike(Time sent, Time now) noexcept {
@@ -121,23 +125,29 @@ struct Lane : ListHook {
     /// What refused is a limit that no header shows: that tells when the next may go, not how many.
     /// So as many as went the last time, then one at a time, doubling with each success.
     void narrow_down() noexcept {
-        narrow = static_cast<std::uint8_t>(lesser<int>(passed + 1, UINT8_MAX));
+        narrow = static_cast<std::uint16_t>(lesser<int>(passed + 1, UINT16_MAX));
         passed = 0;
+        earlier = in_flight;
+    }
+    /// A request is no longer in flight.
+    void land(Time sent) noexcept {
+        if (earlier != 0 && sent <= struck) --earlier;
     }
     void succeed(Time sent) noexcept {
-        constexpr int wide = 64; // so many at once, and there is no limit any more
+        constexpr int wide = 64; // so many at once, long after, and there is no limit any more
+        constexpr Duration long_after = std::chrono::hours(1);
         if (sent >= struck) strikes = 0;
         if (narrow == 0) return;
-        std::uint8_t& run = sent > struck ? passed : narrow;
-        if (run < UINT8_MAX) ++run;
-        if (passed >= lesser<int>(narrow + wide, UINT8_MAX)) narrow = passed = 0;
+        std::uint16_t& run = sent > struck ? passed : narrow;
+        if (run < UINT16_MAX) ++run;
+        if (passed >= narrow + wide && sent > struck + long_after) narrow = passed = 0;
     }
     /// Whether one more has to wait for the answers to those that are under way.
     [[nodiscard]] bool holds_back() const noexcept {
         if (narrow == 0) [[likely]]
             return false;
         const int left = narrow - 1 - passed;
-        return static_cast<int>(in_flight) >= (left > 0 ? left : 1 - left);
+        return static_cast<int>(in_flight - earlier) >= (left > 0 ? left : 1 - left);
     }
 
     [[nodiscard]] bool in_use() const noexcept {

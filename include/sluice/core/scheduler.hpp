@@ -308,12 +308,9 @@ private:
         --lane.in_flight;
         --in_flight_;
     }
-    static void note_success(Lane& lane, Time sent) noexcept {
-        if (lane.strikes != 0 || lane.narrow != 0) [[unlikely]]
-            lane.succeed(sent);
-    }
     Bucket& uncount(Place& place, Time now);
     void unpin(Place& place, Time now);
+    void serve_home(const Lane& lane, Time now);
     void free_probe(const Major& major, Time now);
     /// Whether there is any reason to bar somebody: nearly never.
     [[nodiscard]] bool may_bar() const noexcept {
@@ -367,6 +364,7 @@ private:
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until, bool shared = false);
     void recheck_bounds(Bucket& bucket, Time now);
+    [[nodiscard]] std::optional<Time> wait_of_opening(const Lane& lane, Time now);
     [[nodiscard]] std::optional<Time> predict_for(Bucket& bucket, Time now, std::int64_t ahead,
                                                   Foresight how);
     [[nodiscard]] Time bound_of(const Waiter& waiter) const noexcept {

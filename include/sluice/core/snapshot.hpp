@@ -40,6 +40,7 @@ struct Snapshot {
         BucketName bucket; ///< of the same major parameter
         Duration blocked_for{0};
         std::uint8_t strikes = 0;
+        std::uint16_t narrow = 0;
         bool shared = false; ///< the limit that blocks it is shared with others
     };
     struct SavedRoute {

@@ -128,6 +128,7 @@ private:
         put(object, "webhook", saved.traits.webhook);
         put(object, "blocked_for", saved.blocked_for);
         put(object, "strikes", static_cast<int>(saved.strikes));
+        put(object, "narrow", static_cast<int>(saved.narrow));
         put(object, "shared", saved.shared);
         return object;
     }
@@ -218,6 +219,7 @@ private:
                         flag(item, "tokenless"), flag(item, "webhook")};
         saved.blocked_for = time(item, "blocked_for");
         saved.strikes = static_cast<std::uint8_t>(number(item, "strikes", 0, INT8_MAX));
+        saved.narrow = static_cast<std::uint16_t>(number(item, "narrow", 0, UINT16_MAX));
         saved.shared = flag(item, "shared");
         return saved;
     }

@@ -57,8 +57,7 @@ inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
     if (!bucket.may_sleep()) return false;
     const bool shows_exempt = bucket.key.major.kind == MajorKind::interaction;
     for (const Lane& lane : bucket.lanes) {
-        if (lane.strikes != 0 || lane.narrow != 0 || (lane.traits.exempt && !shows_exempt))
-            return false;
+        if (lane.was_refused() || (lane.traits.exempt && !shows_exempt)) return false;
         if (home_of(bucket.key.major, lane.traits.family) != bucket.key) return false;
     }
     return true;

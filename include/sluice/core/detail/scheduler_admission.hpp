@@ -381,23 +381,28 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     return may_go || *at > now ? at : std::nullopt;
 }
 
+/// Of what hangs on an answer as well.
+inline std::optional<Time> Scheduler::wait_of_opening(const Lane& lane, Time now) {
+    const Time open = opens(lane, now);
+    return open > now ? std::optional(open) : std::nullopt;
+}
+
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival,
                                               Foresight how) {
     Bucket& bucket = *lane.bucket;
     std::int64_t ahead = 0;
     for (const Lane& other : bucket.lanes) {
-        // Who is blocked for longer than this lane, or came later, is not in the way.
+        // Who is blocked for longer than this lane, or came later, is not in the way; nor is who
+        // waits for an answer.
+        if (&other != &lane && other.holds_back()) continue;
         if (other.queued == 0 || other.blocked_until > std::max(now, lane.blocked_until)) continue;
         if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
     }
     const Time start = std::max(gate_->opens(now), lane.blocked_until);
     auto at = predict_for(bucket, now, ahead, how);
-    if (!at) {
-        const Time open = opens(lane, now);
-        return open > now ? std::optional(open) : std::nullopt;
-    }
+    if (!at) return wait_of_opening(lane, now);
     *at = std::max(*at, start);
-    if (*at <= now && lane.holds_back()) return std::nullopt;
+    if (*at <= now && lane.holds_back()) return wait_of_opening(lane, now);
     if (lane.traits.exempt) return at;
     const std::int64_t own = ready_.contains(bucket) ? ahead : 0;
     const std::int64_t before = own + ready_before(bucket, now, arrival);
@@ -422,7 +427,8 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
     const auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
     Time longest = at.value_or(now);
     // A bucket that has room, all the same, waits for the global limit.
-    Obstacle what = at && *at <= now && !lane.traits.exempt ? Obstacle::global : Obstacle::bucket;
+    const bool room = at && *at <= now && !lane.holds_back();
+    Obstacle what = room && !lane.traits.exempt ? Obstacle::global : Obstacle::bucket;
     const auto consider = [&](Time until, Obstacle obstacle) {
         if (until <= longest) return;
         longest = until;

@@ -19,6 +19,7 @@ namespace sluice::core {
 inline Bucket& Scheduler::uncount(Place& place, Time now) {
     Bucket& counted = Registry::resolve(place.bucket);
     discount(*place.lane, counted);
+    place.lane->land(place.sent);
     counted.landed(place.sent);
     if (place.probe) free_probe(place.lane->major(), now);
     return counted;
@@ -26,9 +27,16 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
 
 inline void Scheduler::unpin(Place& place, Time now) {
     Bucket& bucket = Registry::resolve(place.bucket);
+    if (place.lane->bucket != &bucket) [[unlikely]] // it has moved, just now or since
+        serve_home(*place.lane, now);
     registry_.drop_place(place.bucket);
     place.bucket = nullptr;
     look_again(bucket, now);
+}
+
+[[gnu::noinline]] inline void Scheduler::serve_home(const Lane& lane, Time now) {
+    serve(*lane.bucket, now);
+    rest(*lane.bucket, now);
 }
 
 [[gnu::noinline]] inline void Scheduler::free_probe(const Major& major, Time now) {
@@ -64,10 +72,6 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
 
     Bucket& issuer = uncount(place, now);
     apply(lane, issuer, answer, kind, now);
-    if (lane.bucket != &Registry::resolve(place.bucket)) {
-        serve(*lane.bucket, now); // where the lane has just moved to
-        rest(*lane.bucket, now);
-    }
     unpin(place, now);
     return kind;
 }
@@ -92,7 +96,10 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     discount(lane, bucket);
     ++counters_.answered;
     ++counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
-    note_success(lane, seen.sent);
+    if (lane.was_refused()) [[unlikely]] {
+        lane.land(seen.sent);
+        lane.succeed(seen.sent);
+    }
     lane.hash_sent = greater(lane.hash_sent, seen.sent);
     bucket.accept_plain(seen, bucket.window.spent() ? Duration(0) : credit(now));
     registry_.drop_place(&bucket);
@@ -157,7 +164,8 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
-    note_success(lane, answer.seen.sent);
+    if (lane.was_refused()) [[unlikely]]
+        lane.succeed(answer.seen.sent);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
         const bool believed = counter.accept(answer.seen, credit(now));

@@ -60,12 +60,13 @@ Saved Scheduler::save(Time now) {
         const Duration blocked = std::max(lane.blocked_until, now) - now;
         const bool at_home =
             registry_.home_of(lane.major(), lane.traits.family) == lane.bucket->key;
-        if (at_home && blocked == Duration(0) && lane.strikes == 0) return;
+        if (at_home && blocked == Duration(0) && !lane.was_refused()) return;
         saved.lanes.push_back({{lane.route, lane.major(), lane.tag},
                                lane.traits,
                                name_of<BucketName>(*lane.bucket),
                                blocked,
                                lane.strikes,
+                               lane.narrow,
                                lane.shared});
     });
     for (std::size_t i = 0; i < gone_order_.size(); ++i)
@@ -125,6 +126,7 @@ void Scheduler::restore_lane(const SavedLane& saved, Time then, Time now) {
     if (saved.blocked_for > Duration(0)) lane.blocked_until = then + saved.blocked_for;
     lane.shared = saved.shared;
     lane.strikes = lesser(saved.strikes, Lane::most_strikes);
+    lane.narrow = saved.narrow;
     leave_empty(home, now);
     leave_empty(bucket, now);
 }
