@@ -46,6 +46,14 @@ void spend_slowly(CoreClient& client, ResetAfter reset_after) {
 Duration of_log(int /*before*/) {
     return 10s;
 }
+/// Five a second apart, and the one that tries whether the first of them is back: it is.
+void prove_sliding(CoreClient& client) {
+    spend_slowly(client, of_log);
+    Call& trial = client.send({});
+    client.time_until_sent(trial);
+    respond(client, trial, shows(5, 0, 10s));
+    client.release(trial);
+}
 Duration of_fixed(int before) {
     return 10s - before * 1s;
 }
@@ -162,11 +170,7 @@ TEST_CASE("a bucket whose Reset-After stays a whole period gives back one by one
 
 TEST_CASE("a bucket that slept is a sliding log still, and needs no trial") {
     CoreClient client({.global_limit = 0, .idle = {1s, 1h, 10}});
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
-    client.release(trial);
+    prove_sliding(client);
     client.pass(60s);
     client.send({.route = 2, .channel = 9}); // the others are looked at as one is used
     for (int i = 0; i < 5; ++i) {
@@ -181,10 +185,7 @@ TEST_CASE("a bucket that slept is a sliding log still, and needs no trial") {
 
 TEST_CASE("a success without headers takes a place in a sliding log") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     Call& bare = client.send({});
     client.time_until_sent(bare);
     respond(client, bare, silent());
@@ -217,10 +218,7 @@ TEST_CASE("what another route has spent before it met a sliding log counts as sp
 
 TEST_CASE("what others have spent of a sliding log shows in what is left") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     client.pass(2s);
     Call& call = client.send({});
     REQUIRE(call.sent());
@@ -233,10 +231,7 @@ TEST_CASE("what others have spent of a sliding log shows in what is left") {
 
 TEST_CASE("nobody is refused for a wait that a cancelled request of a sliding log may end") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     client.pass(2s);
     Call& first = client.send({});
     Call& second = client.send({});
@@ -250,10 +245,7 @@ TEST_CASE("nobody is refused for a wait that a cancelled request of a sliding lo
 
 TEST_CASE("while a sliding log is blocked nothing goes, though places are back") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     const auto calls = client.send(3, {});
     client.pass(3s);
     REQUIRE(calls[2]->sent());
@@ -316,10 +308,7 @@ TEST_CASE("an answer that was overtaken proves nothing") {
 
 TEST_CASE("a sliding log whose period has become shorter is followed") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     client.pass(30s);
     int left = 5;
     for (Call* call : client.send(5, {}))
@@ -329,10 +318,7 @@ TEST_CASE("a sliding log whose period has become shorter is followed") {
 
 TEST_CASE("what may have been counted of a lost request stays taken in a sliding log") {
     CoreClient client;
-    spend_slowly(client, of_log);
-    Call& trial = client.send({});
-    client.time_until_sent(trial);
-    respond(client, trial, shows(5, 0, 10s));
+    prove_sliding(client);
     Call& lost = client.send({});
     client.time_until_sent(lost);
     client.lose(lost);
