@@ -29,6 +29,10 @@ struct AddressOptions {
     /// Discord says that 429s of scope `shared` are not counted; a report of 2024-10 doubts it
     /// (discord-api-docs#7243).
     bool count_shared = false;
+    /// Requests without `Authorization`, such as those to webhooks by a token in their path, count
+    /// against the address (Discord docs, "Rate Limits"). 0: no limit.
+    std::int64_t global_limit = 50;
+    std::chrono::nanoseconds global_period = std::chrono::seconds(1);
 };
 
 /// May be used from any thread. All limiters that share one must run on the same clock.
@@ -36,7 +40,8 @@ class Address {
 public:
     explicit Address(const AddressOptions& options = {})
         : gate_({options.slow_at, options.stop_at, core::in_range(options.period)},
-                options.count_shared) {}
+                options.count_shared,
+                {options.global_limit, core::in_range(options.global_period)}) {}
     Address(const Address&) = delete;
     Address& operator=(const Address&) = delete;
 

@@ -35,6 +35,8 @@ enum class errc {
     payload_too_large,         ///< gateway: over 4096 bytes, which Discord answers by closing
     sessions_exhausted,        ///< gateway: the day's identifies are spent
     invalid_snapshot,          ///< restore() was given something else than snapshot() returned
+    invalid_webhook_token,     ///< the token in that path, a webhook's or an interaction's, was
+                               ///< refused with 401 and is left alone for a while
 };
 
 namespace detail {
@@ -66,6 +68,8 @@ public:
             return "no session starts are left";
         case errc::invalid_snapshot:
             return "this is no snapshot of a limiter";
+        case errc::invalid_webhook_token:
+            return "the token in the path was refused with 401";
         }
         return "unknown error";
     }

@@ -6,6 +6,7 @@
 #include "support/catch.hpp"
 
 #include <chrono>
+#include <optional>
 #include <thread>
 
 namespace {
@@ -37,8 +38,8 @@ TEST_CASE("a gate that nothing has happened to is open and says so cheaply") {
 TEST_CASE("a block keeps everything back until its time, and a shorter one does not end it",
           "[R17]") {
     Gate gate({5, 9, 10min}, false);
-    gate.block_until(start + 60s);
-    gate.block_until(start + 5s);
+    gate.block_until(start, start + 60s);
+    gate.block_until(start, start + 5s);
     CHECK(gate.opens(start) == start + 60s);
     CHECK(gate.opens(start + 60s - 1ns) == start + 60s);
     CHECK(gate.opens(start + 60s) == start + 60s);
@@ -76,28 +77,28 @@ TEST_CASE("refusals that tell no time block longer each time, and never not at a
     Time now = start;
     Duration last{0};
     for (int i = 0; i < 7; ++i) {
-        const Duration wait = gate.back_off(now, now + 50ms);
+        const Duration wait = gate.refuse(now, now + 50ms, std::nullopt);
         CHECK(wait > last);
         last = wait;
         now += 50ms + wait;
     }
-    CHECK(gate.back_off(now, now) == last); // bounded
-    gate.accepted(now + 2s);
-    CHECK(gate.back_off(now + 3s, now + 4s) == 60s);
+    CHECK(gate.refuse(now, now, std::nullopt) == last); // bounded
+    gate.accepted(now + 2s, now + 2s);
+    CHECK(gate.refuse(now + 3s, now + 4s, std::nullopt) == 60s);
 }
 
 TEST_CASE("refusals of requests that were under way together count as one", "[R11]") {
     Gate gate({5, 9, 10min}, false);
     for (int i = 0; i < 50; ++i)
-        CHECK(gate.back_off(start, start + 50ms + i * 1ms) == 60s);
-    CHECK(gate.back_off(start + 100s, start + 101s) == 120s);
+        CHECK(gate.refuse(start, start + 50ms + i * 1ms, std::nullopt) == 60s);
+    CHECK(gate.refuse(start + 100s, start + 101s, std::nullopt) == 120s);
 }
 
 TEST_CASE("an answer that was under way before the block does not end the backoff", "[R11]") {
     Gate gate({5, 9, 10min}, false);
-    CHECK(gate.back_off(start, start + 50ms) == 60s);
-    gate.accepted(start);
-    CHECK(gate.back_off(start + 61s, start + 62s) == 120s);
+    CHECK(gate.refuse(start, start + 50ms, std::nullopt) == 60s);
+    gate.accepted(start, start);
+    CHECK(gate.refuse(start + 61s, start + 62s, std::nullopt) == 120s);
 }
 
 TEST_CASE("several limiters may count and ask at once") {
@@ -114,4 +115,48 @@ TEST_CASE("several limiters may count and ask at once") {
     CHECK(gate.invalid(start) == 6'000);
     CHECK(gate.slowed(start));
     CHECK(!gate.stopped(start));
+}
+
+TEST_CASE("behind a block one goes first, and with each success one more may be under way") {
+    Gate gate({5, 9, 10min}, false);
+    gate.refuse(start, start + 50ms, 60s);
+    Time now = start + 61s;
+    const auto pass_all = [&] {
+        int passed = 0;
+        for (; gate.opens(now) == now; ++passed)
+            gate.pass(now);
+        return passed;
+    };
+    for (const int wide : {1, 2, 4, 8}) {
+        CHECK(pass_all() == wide);
+        CHECK(gate.closed_until(now) == now); // it hangs on the answers
+        const Time sent = now;
+        now += 60ms;
+        for (int i = 0; i < wide; ++i) {
+            gate.land(sent);
+            gate.accepted(sent, now);
+        }
+    }
+}
+
+TEST_CASE("the end of a stop lets one go first as well", "[R18]") {
+    Gate gate({100, 3, 10min}, false);
+    for (int i = 0; i < 3; ++i)
+        gate.add_invalid(start);
+    const Time over = gate.stopped_until(start);
+    CHECK(gate.opens(over) == over);
+    gate.pass(over);
+    CHECK(gate.opens(over) > over);
+}
+
+TEST_CASE("a gate costs as little as before once what was in the way is over") {
+    Gate gate({5, 9, 10min}, false);
+    gate.refuse(start, start + 50ms, 60s);
+    Time now = start + 61s;
+    for (int i = 0; i < 100; ++i, now += 60ms) {
+        gate.pass(now);
+        gate.land(now);
+        gate.accepted(now, now + 50ms);
+    }
+    CHECK(gate.untroubled());
 }

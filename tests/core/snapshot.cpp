@@ -214,6 +214,7 @@ TEST_CASE("a webhook that is gone stays gone, and a refused token is forgotten")
     core::Place place;
     REQUIRE(before.scheduler.try_admit(lane, before.now, place));
     core::Answer gone = silent(404);
+    gone.code = 10015;
     before.scheduler.answer(place, gone, core::never, before.now);
     core::Scheduler::release(place);
     meet(before, {}, silent(401));

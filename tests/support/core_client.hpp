@@ -15,8 +15,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sluice::tests {
@@ -31,6 +33,8 @@ struct Target {
     std::uint64_t channel = 1;
     bool exempt = false;
     std::uint32_t tag = 0;
+    /// What else its route brings along; exempt as above.
+    core::LaneTraits traits = {};
 };
 
 /// A success that shows a bucket.
@@ -79,7 +83,9 @@ public:
     };
 
     /// Without a global limit unless the settings name one.
-    explicit CoreClient(core::Settings settings = {.global_limit = 0}) : scheduler(settings) {}
+    explicit CoreClient(core::Settings settings = {.global_limit = 0},
+                        std::shared_ptr<core::Gate> gate = nullptr)
+        : scheduler(settings, std::move(gate)) {}
 
     /// A request arrives, and goes at once if it may.
     Call& send(const Target& target, Time bound = core::never, std::uint32_t min_remaining = 1) {
@@ -155,7 +161,9 @@ public:
     [[nodiscard]] core::Lane& lane(const Target& target) {
         const core::LaneKey key{
             target.route, {core::MajorKind::channel, 0, target.channel}, target.tag};
-        return scheduler.lane(key, target.exempt, now);
+        core::LaneTraits traits = target.traits;
+        traits.exempt = target.exempt;
+        return scheduler.lane(key, traits, now);
     }
     [[nodiscard]] core::Bucket& bucket(const Target& target) { return *lane(target).bucket; }
 

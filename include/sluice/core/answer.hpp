@@ -38,11 +38,18 @@ struct Answer {
     std::string_view hash;  ///< empty: none
     Observation seen;       ///< sent and received are filled in when it is applied
     bool old_token = false; ///< so is this: the bot's token has been replaced since
+    std::int32_t code = -1; ///< Discord's own, of a JSON body; -1: none
 
     [[nodiscard]] bool has_numbers() const noexcept {
         return seen.limit || seen.remaining || seen.reset_after;
     }
 };
+
+/// Whether it shows that no limit on all requests was in the way.
+[[nodiscard]] constexpr bool passed_global(const Answer& answer, AnswerKind kind) noexcept {
+    return answer.from_discord && kind != AnswerKind::server_error &&
+           kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
+}
 
 /// Beyond Reset-After plus this, a wait belongs to another limit than the headers describe:
 /// Retry-After is rounded up to whole seconds, so less proves nothing.

@@ -9,6 +9,7 @@
 
 #include <sluice/core/fifo.hpp>
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/individual.hpp>
 #include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
@@ -74,6 +75,7 @@ struct Bucket : BucketEntry, GroupHook {
     std::uint32_t queued = 0;    ///< waiters in all lanes
     bool idle = false;           ///< has neither waiters nor places; see Registry::set_idle()
     bool waits = false;          ///< is among those with waiters; see Registry::set_waiting()
+    Individual ready_for{};      ///< whose slot it waits for; see ready_queue.hpp
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 

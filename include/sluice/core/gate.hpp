@@ -1,54 +1,70 @@
 // SPDX-License-Identifier: MIT
 //
 // What every request of an outgoing address has to pass, whichever token it carries: Cloudflare's
-// blocks, and the count of invalid requests that ends in a ban. Several limiters may share one, so
-// unlike the rest of the core it has a lock of its own.
+// blocks, and the count of invalid requests that ends in a ban; and the limit of those that carry
+// none. Several limiters may share one, so unlike the rest of the core it has a lock of its own.
 #ifndef SLUICE_CORE_GATE_HPP
 #define SLUICE_CORE_GATE_HPP
 
+#include <sluice/core/allowance.hpp>
 #include <sluice/core/invalid_requests.hpp>
+#include <sluice/core/slow_start.hpp>
 #include <sluice/core/time.hpp>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 
 namespace sluice::core {
 
 class Gate {
 public:
-    Gate(const InvalidRequestLimits& limits, bool count_shared) noexcept
-        : invalid_(limits), count_shared_(count_shared) {}
+    /// Discord docs, "Rate Limits": requests without `Authorization` count against the address.
+    struct TokenlessLimit {
+        std::int64_t limit = 50; ///< 0: none
+        Duration period = std::chrono::seconds(1);
+    };
+
+    Gate(const InvalidRequestLimits& limits, bool count_shared,
+         const TokenlessLimit& tokenless = {50, std::chrono::seconds(1)}) noexcept
+        : invalid_(limits), count_shared_(count_shared) {
+        tokenless_.limit.configure(tokenless.limit, tokenless.period, Duration(0));
+    }
 
     [[nodiscard]] bool counts_shared() const noexcept { return count_shared_; }
 
-    void block_until(Time until) {
+    /// One more limiter uses this gate, or one fewer. While several do, one of them cannot hear of
+    /// the answers to the others, and has to look again by itself.
+    void join() noexcept { limiters_.fetch_add(1, std::memory_order_relaxed); }
+    void leave() noexcept { limiters_.fetch_sub(1, std::memory_order_relaxed); }
+    [[nodiscard]] bool shared() const noexcept {
+        return limiters_.load(std::memory_order_relaxed) > 1;
+    }
+
+    /// Nothing passes before `until`.
+    void block_until(Time now, Time until) {
         const std::lock_guard lock(mutex_);
-        blocked_until_ = std::max(blocked_until_, until);
+        if (until > now) start_.close(now, until);
         watched_ = true;
     }
 
-    /// How long a block lasts that told no time: a minute, doubling with each refusal of a request
-    /// sent since the one before. Requests refused together count as one.
-    [[nodiscard]] Duration back_off(Time sent, Time now) {
+    /// Cloudflare refused a request. Returns how long nothing passes: what it told, a minute if it
+    /// told nothing; see slow_start.hpp for what follows, and what becomes of it when that was too
+    /// short.
+    Duration refuse(Time sent, Time now, std::optional<Duration> told) {
         const std::lock_guard lock(mutex_);
-        if (sent > refused_) {
-            if (refused_ != Time::min()) doublings_ = std::min(doublings_ + 1, most_doublings);
-            refused_ = now;
-        }
         watched_ = true;
-        return first_back_off * (1 << doublings_);
+        return start_.refuse(sent, now, told.value_or(untold));
     }
 
     /// Something from behind Cloudflare answered a request sent then.
-    void accepted(Time sent) {
+    void accepted(Time sent, Time now) {
         if (untroubled()) return;
         const std::lock_guard lock(mutex_);
-        if (sent <= refused_) return;
-        refused_ = Time::min();
-        doublings_ = 0;
+        start_.succeed(sent);
+        if (start_.idle() && !invalid_.slows(now) && !invalid_.stops(now)) watched_ = false;
     }
 
     /// An answer of 401, 403 or a 429 that counts.
@@ -56,18 +72,26 @@ public:
         const std::lock_guard lock(mutex_);
         invalid_.add(now);
         if (invalid_.slows(now) || invalid_.stops(now)) watched_ = true;
+        if (invalid_.stops(now)) start_.close(now, invalid_.stops_until(now));
     }
 
-    /// Nothing has ever been in the way: the cheap answer that nearly every request gets.
+    /// Nothing is in the way: the cheap answer that nearly every request gets.
     [[nodiscard]] bool untroubled() const noexcept {
         return !watched_.load(std::memory_order_relaxed);
     }
 
-    /// When the next request may pass, at least `now`.
+    /// When the next request may pass if nothing is answered before, at least `now`.
     [[nodiscard]] Time opens(Time now) {
         if (untroubled()) return now;
         const std::lock_guard lock(mutex_);
-        return std::max({now, blocked_until_, spaced(now)});
+        return greater(start_.opens(now), spaced(now));
+    }
+
+    /// The same, whatever is answered meanwhile.
+    [[nodiscard]] Time closed_until(Time now) {
+        if (untroubled()) return now;
+        const std::lock_guard lock(mutex_);
+        return greater(start_.closed_until(now), spaced(now));
     }
 
     /// A request passes. Call it only when opens(now) == now.
@@ -75,6 +99,20 @@ public:
         if (untroubled()) return;
         const std::lock_guard lock(mutex_);
         last_ = now;
+        start_.pass(now);
+    }
+    /// A request that had passed was answered, lost or cancelled.
+    void land(Time sent) {
+        if (untroubled()) return;
+        const std::lock_guard lock(mutex_);
+        start_.land(sent);
+    }
+
+    /// Calls `use` with what requests without `Authorization` may do, under the lock.
+    template <class Use>
+    decltype(auto) with_tokenless(Use use) {
+        const std::lock_guard lock(mutex_);
+        return use(tokenless_);
     }
 
     /// Acquires are refused rather than delayed.
@@ -97,10 +135,10 @@ public:
         return invalid_.count(now);
     }
 
-    /// Until when the address is blocked, at least `now`.
+    /// The same, but for how requests are spaced.
     [[nodiscard]] Time blocked_until(Time now) {
         const std::lock_guard lock(mutex_);
-        return std::max(now, blocked_until_);
+        return start_.closed_until(now);
     }
     /// As InvalidRequests::each_slice(). `visit` must not use this gate.
     template <class Visitor>
@@ -120,21 +158,20 @@ public:
 
 private:
     /// Observed: Cloudflare's blocks last from minutes to an hour (discord-api-docs#5385, 2022-08).
-    static constexpr Duration first_back_off = std::chrono::minutes(1);
-    static constexpr int most_doublings = 6;
+    static constexpr Duration untold = std::chrono::minutes(1);
 
     [[nodiscard]] Time spaced(Time now) noexcept {
         const Duration spacing = invalid_.spacing(now);
-        return spacing == Duration(0) || last_ == Time::min() ? now : last_ + spacing;
+        return spacing == Duration(0) || last_ == Time::min() ? now : greater(now, last_ + spacing);
     }
 
     std::mutex mutex_;
     InvalidRequests invalid_;
+    SlowStart start_;     // after a block by Cloudflare, or the stop
+    Allowance tokenless_; // of requests without `Authorization`
     bool count_shared_;
-    Time blocked_until_ = Time::min();
-    Time last_ = Time::min();    // when a request last passed while requests were spaced
-    Time refused_ = Time::min(); // the last refusal that told no time, if none passed since
-    int doublings_ = 0;
+    Time last_ = Time::min(); // when a request last passed while requests were spaced
+    std::atomic<int> limiters_ = 0;
     std::atomic<bool> watched_ = false;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The limit on all requests of one token (Discord docs: 50 per second), kept by held slots.
+// The limit on all requests of one individual (Discord docs: 50 per second), kept by held slots.
 //
 // A slot is taken when a request is sent and given back one period after its answer came, less the
 // credit. If more than `limit` requests had arrived at the server within one period, all their
@@ -41,18 +41,13 @@ public:
     [[nodiscard]] Duration period() const noexcept { return period_; }
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::int64_t held() const noexcept { return held_; }
-    [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
-    void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
 
     /// The same as has_room() where no slot has to come back first. False may mean anything.
-    [[nodiscard]] bool surely_has_room(Time now) const noexcept {
-        return now >= blocked_until_ && (held_ < limit_ || limit_ == 0);
-    }
+    [[nodiscard]] bool surely_has_room() const noexcept { return held_ < limit_ || limit_ == 0; }
     /// `credit()` is called only when the answer hangs on it.
     template <class Credit>
     [[nodiscard]] bool has_room(Time now, Credit credit) {
-        if (surely_has_room(now)) return true;
-        if (now < blocked_until_) return false;
+        if (surely_has_room()) return true;
         expire(now, credit());
         return held_ < limit_;
     }
@@ -117,7 +112,6 @@ private:
     std::int64_t limit_ = 0;
     Duration period_ = std::chrono::seconds(1);
     Duration longest_hold_{0};
-    Time blocked_until_ = Time::min();
     std::int64_t held_ = 0; // at most: some may be back already
     // Whose slots are not back yet, in the order in which they come back: one that comes later than
     // it must, behind a lost request, is merely late.
@@ -175,16 +169,14 @@ void GlobalLimit::each_slot(Time now, Visitor visit) const {
 }
 
 inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {
-    if (now < blocked_until_) return blocked_until_;
     Time next = settled_.empty() ? never : release_of(settled_.front(), credit);
     if (!holds_.empty()) next = std::min(next, end_of(holds_.front()));
     return next > now ? next : never;
 }
 
 inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) noexcept {
-    const Time start = std::max(now, blocked_until_);
     expire(now, credit);
-    if (limit_ == 0 || held_ + ahead < limit_) return start;
+    if (limit_ == 0 || held_ + ahead < limit_) return now;
     // The slots in use come back in order, and after them those that are taken now; whoever is
     // behind all of them waits for one of them to come round again, a period later each time.
     std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
@@ -194,8 +186,8 @@ inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) 
     behind -= rounds * limit_;
     const Time first = behind < known
                            ? release_of(settled_[static_cast<std::size_t>(behind)], credit)
-                           : start + period_;
-    return later(std::max(start, first), rounds, period_);
+                           : now + period_;
+    return later(std::max(now, first), rounds, period_);
 }
 
 } // namespace sluice::core

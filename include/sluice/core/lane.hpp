@@ -8,6 +8,7 @@
 
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/individual.hpp>
 #include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/time.hpp>
@@ -23,6 +24,9 @@ struct Bucket;
 struct Family;
 struct Lane;
 
+/// Whose slot a place holds, of the limit on all requests.
+enum class SlotOf : std::uint8_t { nobody, token, address };
+
 /// Permission for one request, and what is held for it until its answer.
 struct Place {
     Lane* lane = nullptr;     ///< the queue it was taken from; kept after settling, for a retry
@@ -30,10 +34,11 @@ struct Place {
     Time sent{};
     std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
     GlobalLimit::Slot slot = 0;
-    std::uint8_t token = 0;  ///< which of the bot's tokens it is for, counted round
-    bool holds_slot = false; ///< of the global limit
-    bool warm = false;       ///< issued while a connection was known to be open
-    bool probe = false;      ///< issued before the bucket had any answer
+    std::uint8_t token = 0; ///< which of the bot's tokens it is for, counted round
+    SlotOf slot_of = SlotOf::nobody;
+    bool warm = false;     ///< issued while a connection was known to be open
+    bool probe = false;    ///< issued before the bucket had any answer
+    bool in_crowd = false; ///< issued to find out about a limit shared with other lanes
 
     [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
 };
@@ -42,12 +47,13 @@ enum class WaiterState : std::uint8_t { idle, queued, granted, refused };
 
 /// Why a waiter was refused.
 enum class Refused : std::uint8_t {
-    ended,           ///< all waiters were told to go
-    wait_too_long,   ///< its bound has passed, or will have before its turn
-    too_few_left,    ///< fewer requests remained at its turn than it asks for
-    unauthorized,    ///< the token was answered with 401
-    unknown_webhook, ///< the webhook was answered with 404
-    too_many_invalid ///< one more invalid request would risk a ban
+    ended,            ///< all waiters were told to go
+    wait_too_long,    ///< its bound has passed, or will have before its turn
+    too_few_left,     ///< fewer requests remained at its turn than it asks for
+    unauthorized,     ///< the token was answered with 401
+    unknown_webhook,  ///< the webhook was answered with 404
+    too_many_invalid, ///< one more invalid request would risk a ban
+    invalid_token     ///< the token in the path was answered with 401
 };
 
 /// One queued request. The layer that waits derives its own node from it.
@@ -79,12 +85,20 @@ struct LaneTraits {
     std::uint64_t family = 0;
     bool exempt = false;     ///< from the global limit
     bool idempotent = false; ///< GET, PUT, DELETE: may be repeated when nobody knows its fate
-    bool tokenless = false;  ///< authorised by a token in its path, not by the bot's
-    bool webhook = false;    ///< a 404 means that the webhook itself is gone
+    bool tokenless = false;  ///< sent without the bot's token
+    bool path_token = false; ///< authorised by a token in its path: a webhook's, an interaction's
+    bool webhook = false;    ///< a 404 may mean that the webhook itself is gone
+    /// A 401 may say something of the bot's token: not on routes that are for other tokens.
+    bool bots = true;
+
+    [[nodiscard]] Individual individual() const noexcept {
+        if (exempt) return Individual::interaction;
+        return tokenless ? Individual::address : Individual::token;
+    }
 };
 
 struct Lane : ListHook {
-    static constexpr std::uint8_t most_strikes = 7; ///< more change nothing
+    static constexpr std::uint8_t most_strikes = 8; ///< more change nothing
 
     std::uint64_t route = 0;  ///< identity of the template
     Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
@@ -103,10 +117,11 @@ struct Lane : ListHook {
     /// Places, settled ones too, that point here. Their owners let go without a lock, which is why
     /// it is atomic; it only grows under the lock of whoever owns the lane.
     std::atomic<std::uint32_t> holders = 0;
-    Time struck = Time::min(); ///< when it was last refused without a time, or by a hidden limit
+    Time struck = Time::min(); ///< when it was last refused
     [[no_unique_address]] LaneTraits traits;
-    std::uint8_t strikes = 0;  ///< how many refusals in a row told no time to wait
+    std::uint8_t strikes = 0;  ///< how many times in a row it was refused
     bool shared = false;       ///< what told blocked_until was a limit shared with others
+    bool in_line = false;      ///< its key waits in the crowd of its family
     std::uint16_t narrow = 0;  ///< 0: not at all; else one more than went before it was refused
     std::uint16_t passed = 0;  ///< while narrow: successes since
     std::uint32_t earlier = 0; ///< of in_flight: while narrow, those sent before it was refused
@@ -120,6 +135,8 @@ struct Lane : ListHook {
     bool strike(Time sent, Time now) noexcept {
         if (sent <= struck) return false;
         struck = now;
+        if (narrow != 0) earlier = in_flight;
+        if (strikes < most_strikes) ++strikes;
         return true;
     }
     /// What refused is a limit that no header shows: that tells when the next may go, not how many.

@@ -14,6 +14,7 @@
 #define SLUICE_CORE_REGISTRY_HPP
 
 #include <sluice/core/bucket.hpp>
+#include <sluice/core/crowd.hpp>
 #include <sluice/core/intrusive_list.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/time.hpp>
@@ -43,8 +44,9 @@ struct IdleLimits {
 /// Routes that share a bucket before any answer: nearly always one.
 struct Family {
     HashId hash = 0;      ///< the one learned last; 0: none yet
-    bool webhook = false; ///< its lanes are webhooks', as in LaneTraits
+    bool webhook = false; ///< its lanes have a token in their path, as in LaneTraits
     IntrusiveList<Bucket, GroupHook> unknown;
+    std::unique_ptr<Crowd> crowd; ///< once a limit shared with others has refused one
 };
 
 class Registry {
@@ -380,7 +382,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     // An interaction's token does not always show that it is one.
     if (made->major().kind == MajorKind::interaction) made->traits.exempt = true;
     made->family = entry(family);
-    if (traits.webhook) add_webhook_family(family);
+    if (traits.webhook || traits.path_token) add_webhook_family(family);
     lanes_.insert(made.get());
     made->bucket->lanes.push_back(*made);
     return *made.release();

@@ -13,6 +13,7 @@
 #ifndef SLUICE_CORE_SCHEDULER_HPP
 #define SLUICE_CORE_SCHEDULER_HPP
 
+#include <sluice/core/allowance.hpp>
 #include <sluice/core/answer.hpp>
 #include <sluice/core/bucket.hpp>
 #include <sluice/core/event.hpp>
@@ -20,14 +21,18 @@
 #include <sluice/core/gate.hpp>
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
+#include <sluice/core/individual.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/latency.hpp>
+#include <sluice/core/outage.hpp>
 #include <sluice/core/probes.hpp>
+#include <sluice/core/ready_queue.hpp>
 #include <sluice/core/registry.hpp>
+#include <sluice/core/slow_start.hpp>
 #include <sluice/core/snapshot.hpp>
 #include <sluice/core/time.hpp>
 
-#include <boost/unordered/unordered_flat_set.hpp>
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <algorithm>
 #include <array>
@@ -48,6 +53,8 @@ struct Settings {
     std::int64_t headerless_width = 50; ///< in flight at once on a route that names no limits
     Duration credit_cap = std::chrono::milliseconds(200);
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
+    Duration first_backoff = std::chrono::milliseconds(500); ///< after a 5xx; doubles
+    Duration max_backoff = std::chrono::seconds(16);
     IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
     bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
     bool record_events = false;
@@ -87,22 +94,26 @@ enum class Foresight : std::uint8_t {
 
 /// What a request waits for.
 enum class Obstacle : std::uint8_t {
-    bucket, ///< its own bucket, or a limit of its lane that no header shows
-    shared, ///< a limit shared with others
-    global,
-    address ///< Cloudflare's block, or too many invalid requests
+    bucket,  ///< its own bucket, or a limit of its lane that no header shows
+    shared,  ///< a limit shared with others
+    global,  ///< the limit on all requests of the token, or of the address without one
+    address, ///< Cloudflare's block, or too many invalid requests
+    server   ///< an outage: see outage.hpp
 };
 
 class Scheduler {
 public:
     /// Schedulers that send from one address share a gate; without one it makes its own.
     explicit Scheduler(const Settings& settings, std::shared_ptr<Gate> gate = nullptr);
+    Scheduler(const Scheduler&) = delete;
+    Scheduler& operator=(const Scheduler&) = delete;
+    ~Scheduler() { gate_->leave(); }
 
     [[nodiscard]] Registry& registry() noexcept { return registry_; }
     [[nodiscard]] const Registry& registry() const noexcept { return registry_; }
     [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
     [[nodiscard]] const Latency& latency() const noexcept { return latency_; }
-    [[nodiscard]] const GlobalLimit& global() const noexcept { return global_; }
+    [[nodiscard]] const GlobalLimit& global() const noexcept { return bot_.limit; }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
@@ -132,13 +143,14 @@ public:
     /// Why no request of this lane may go, for all one can know ever, or as long as the count of
     /// invalid requests is what it is.
     [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now) {
-        return may_bar() ? find_bar(lane, now) : std::nullopt;
+        return untroubled() ? std::nullopt : find_bar(lane, now);
     }
     [[nodiscard]] Gate& gate() noexcept { return *gate_; }
     /// A new token: what was known of the old one's validity is forgotten.
     void replace_token() noexcept {
         unauthorized_ = false;
         ++token_;
+        look_for_trouble();
     }
     /// The bucket that a lane with this key draws on, or would; null if there is none yet.
     [[nodiscard]] Bucket* find_bucket(const LaneKey& key, std::uint64_t family) {
@@ -160,7 +172,7 @@ public:
     [[nodiscard]] bool admits(Lane& lane, Time now, std::int64_t min_remaining = 1);
     /// Nothing is due, nobody is barred, and nobody waits for the global limit.
     [[nodiscard]] bool calm(Time now) const noexcept {
-        return (queued_ == 0 || (ready_.empty() && now < next_wake())) && !may_bar();
+        return (queued_ == 0 || (ready_.empty() && now < next_wake())) && untroubled();
     }
     /// try_admit() for what nearly every request meets while it is calm: a bucket with room to
     /// spare, in which nobody waits and nothing is in doubt. False: it is not so, nothing has
@@ -268,22 +280,58 @@ private:
     void note_round_trip(const Place& place, Time sent, Time now);
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
     [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now) noexcept;
+    /// Whether the lane waits for an answer, whatever room its bucket has.
+    [[nodiscard]] static bool holds_back(const Lane& lane, Time now) noexcept {
+        if (lane.holds_back()) return true;
+        const Crowd* crowd = lane.shared ? crowd_of(lane) : nullptr;
+        return crowd != nullptr && crowd->start.opens(now) > now;
+    }
+    [[nodiscard]] static Crowd* crowd_of(const Lane& lane) noexcept {
+        Crowd* crowd = lane.family == nullptr ? nullptr : lane.family->crowd.get();
+        return crowd != nullptr && crowd->holds(lane.blocked_until) ? crowd : nullptr;
+    }
+    void join_crowd(Lane& lane, Time now);
+    void serve_crowd(Crowd& crowd, Time now);
+    void note_crowd_success(const Lane& lane, Time sent, Time now);
+    void wait_in_line(Lane& lane);
     [[nodiscard]] Time wake_time(Bucket& bucket, Time now);
     void hold(Lane& lane, Bucket& bucket, Time now, Place& place);
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
-    [[nodiscard]] bool goes_in_turn(const Lane& lane, Time now);
-    /// Of lanes that take a slot of the global limit; exempt ones go before them.
-    static constexpr std::uint64_t first_turn = UINT64_MAX / 2;
-    [[nodiscard]] static std::uint64_t turn_of(const Lane& lane) noexcept;
-    [[nodiscard]] std::int64_t ready_before(const Bucket& own, Time now, std::uint64_t arrival);
-    [[nodiscard]] bool may_pass(const Lane& lane, Time now);
+    /// Whether a request that its bucket has room for has to queue with those of other buckets.
+    [[nodiscard]] bool goes_in_turn(const Lane& lane) const noexcept {
+        return lane.traits.individual() != Individual::interaction || !untroubled();
+    }
+    [[nodiscard]] std::int64_t ready_before(const Bucket& own, Individual who, Time now,
+                                            std::uint64_t arrival);
+    [[nodiscard]] bool may_pass(const Lane& lane, Time now) {
+        return gate_->opens(now) <= now && lets_go(lane.traits.individual(), now);
+    }
+    [[nodiscard]] bool lets_go(Individual who, Time now);
+    [[nodiscard]] Time next_chance(Individual who, Time now);
+    [[nodiscard]] Time predict_chance(Individual who, Time now, std::int64_t ahead);
+    [[nodiscard]] Time closed_until(Individual who, Time now);
+    [[nodiscard]] bool interactions_bound(Time now) const noexcept { return now < bound_until_; }
+    template <class Use>
+    decltype(auto) with_start(Individual who, Use use);
+    void give_back_slot(const Place& place, Time now);
+    void lose_slot(const Place& place, Time now);
+    void cancel_slot(const Place& place);
+    void pass(const Lane& lane, Time now, Place& place);
+    void land(const Place& place, Time now);
+    [[nodiscard]] Outage& outage_of(Individual who) noexcept {
+        return outages_[who == Individual::interaction ? 0 : 1];
+    }
+    void note_outcome(const Lane& lane, const Answer& answer, AnswerKind kind, Time now);
+    Duration block_individual(const Lane& lane, Time sent, Time now, Duration told);
     void refuse(Waiter& waiter, Refused why);
     [[nodiscard]] static WaiterList::iterator find_turn(Lane& lane, Waiter& retry) noexcept;
     void unqueue(Waiter& waiter) noexcept;
     void serve(Bucket& bucket, Time now);
     [[nodiscard]] Lane* lane_with_room(Bucket& bucket, Time now);
-    bool serve_first_ready(Time now, std::size_t& left);
+    [[nodiscard]] std::optional<Individual> next_served(Time now);
+    void serve_first_ready(Individual who, Time now, std::size_t& left);
+    [[nodiscard]] Time next_ready(Time now);
     void serve_global(Time now) { serve_global(now, settings_.serves_at_once); }
     void serve_global(Time now, std::size_t left);
     void advance(Time now, std::size_t left);
@@ -312,9 +360,12 @@ private:
     void unpin(Place& place, Time now);
     void serve_home(const Lane& lane, Time now);
     void free_probe(const Major& major, Time now);
-    /// Whether there is any reason to bar somebody: nearly never.
-    [[nodiscard]] bool may_bar() const noexcept {
-        return !gate_->untroubled() || unauthorized_ || !gone_webhooks_.empty();
+    /// Nothing but buckets and the global limit can be in anybody's way: nearly always.
+    [[nodiscard]] bool untroubled() const noexcept { return !troubled_ && gate_->untroubled(); }
+    void look_for_trouble() noexcept {
+        troubled_ = unauthorized_ || !latches_.empty() || !bot_.start.idle() ||
+                    !interactions_.idle() || bound_until_ != Time::min() || crowds_ != 0 ||
+                    !outages_[0].start.idle() || !outages_[1].start.idle();
     }
     [[nodiscard]] std::optional<Refused> find_bar(const Lane& lane, Time now);
     void apply(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
@@ -322,8 +373,7 @@ private:
     void apply_refusal(Lane& lane, Bucket& issuer, const Answer& answer, AnswerKind kind, Time now);
     void accept_refusal(const Lane& lane, const Answer& answer);
     void refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer, Duration wait);
-    [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind,
-                                   bool news) noexcept;
+    [[nodiscard]] Duration wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept;
     Bucket& counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now);
     Bucket& follow_hash(Lane& lane, HashId hash, const Observation& seen, Time now);
     Bucket& link(Bucket& unknown, HashId hash);
@@ -338,7 +388,10 @@ private:
     Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
-    void add_gone_webhook(const Major& major);
+    void latch(Lane& lane, Refused why, Time until, Time now);
+    void try_latch(const Lane& lane, Time now) noexcept;
+    void judge_tokens(Lane& lane, const Answer& answer, Time now);
+    void refuse_all_of(Lane& lane, Refused why, Time now);
     template <class BucketName>
     [[nodiscard]] BucketName name_of(const BucketEntry& bucket) const;
     template <class BucketName>
@@ -351,7 +404,7 @@ private:
     /// No call looks at more waiters than that in vain.
     static constexpr std::size_t most_passed_over = 1'000;
     void refuse_bounds_before(Lane& lane, Time until);
-    void refuse_bounds_before(Time until, bool exempt_too, Time now);
+    void refuse_bounds_before(Time until, std::optional<Individual> only, Time now);
     [[nodiscard]] bool leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining);
     void note(EventKind kind, const Lane& lane, Duration wait = Duration(0)) {
         if (settings_.record_events) record(kind, lane, 0, AnswerKind(), wait);
@@ -375,26 +428,38 @@ private:
     struct MajorHash {
         std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
     };
-    /// Webhooks that are gone and still called number a few; memory stays bounded all the same.
-    static constexpr std::size_t most_gone_webhooks = 65'536;
+    /// Why nothing is sent to a webhook or an interaction, and until when. Then one request finds
+    /// out.
+    struct Latch {
+        Refused why{};
+        Time until{};
+    };
+    /// Those that are still called number a few; memory stays bounded all the same.
+    static constexpr std::size_t most_latches = 65'536;
 
     Settings settings_;
     std::shared_ptr<Gate> gate_;
     Registry registry_;
     Probes probes_;
-    GlobalLimit global_;
+    Allowance bot_; // of the bot's token; that of requests without one is the gate's
+    SlowStart interactions_;
+    std::array<Outage, 2> outages_;      // of interactions, and of all others
+    std::uint64_t exempt_successes_ = 0; // of interactions, among the successes counted
+    Time bound_until_ = Time::min();     // until then interactions count against the address
     Latency latency_;
     IdleConnections connections_;
     IndexedHeap<Bucket, Time, &Bucket::wake_position> wakes_;
-    IndexedHeap<Bucket, std::uint64_t, &Bucket::ready_position>
-        ready_; // only the global limit or the address is missing; exempt ones first
+    ReadyQueue ready_;
     IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
     WaiterList finished_;
     Counters counters_;
     std::vector<Event> events_;
-    boost::unordered_flat_set<Major, MajorHash> gone_webhooks_;
-    Fifo<Major> gone_order_; // the oldest is forgotten when there are too many
-    std::uint8_t token_ = 0; // how many have been replaced, counted round
+    boost::unordered_flat_map<Major, Latch, MajorHash> latches_;
+    Fifo<Major> latched_;       // the oldest is forgotten when there are too many
+    std::size_t crowds_ = 0;    // families that begin again by slow start; see crowd.hpp
+    std::uint8_t token_ = 0;    // how many have been replaced, counted round
+    bool troubled_ = false;     // see look_for_trouble()
+    std::uint8_t favoured_ = 0; // interactions that went before others in a row
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
@@ -414,6 +479,7 @@ private:
 
 #include <sluice/core/detail/scheduler_admission.hpp>
 #include <sluice/core/detail/scheduler_answers.hpp>
+#include <sluice/core/detail/scheduler_individuals.hpp>
 #include <sluice/core/detail/scheduler_refusals.hpp>
 #include <sluice/core/detail/scheduler_snapshot.hpp>
 

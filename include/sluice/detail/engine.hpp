@@ -242,8 +242,9 @@ core::LaneTraits Engine<Clock, Mutex>::traits_of(const Route& route,
     traits.family = options_.join_reactions && writes_reaction(route) ? reactions : key.route;
     traits.exempt = route.exempt_from_global();
     traits.idempotent = is_idempotent(route.method());
-    traits.tokenless = route.major().family() == core::MajorKind::webhook_token;
-    traits.webhook = traits.tokenless && names_webhook(route);
+    traits.path_token = route.major().family() == core::MajorKind::webhook_token;
+    traits.tokenless = traits.path_token;
+    traits.webhook = traits.path_token && names_webhook(route);
     return traits;
 }
 

@@ -32,6 +32,8 @@ errc Engine<Clock, Mutex>::code_of(core::Refused why) noexcept {
         return errc::unauthorized;
     case core::Refused::unknown_webhook:
         return errc::unknown_webhook;
+    case core::Refused::invalid_token:
+        return errc::invalid_webhook_token;
     case core::Refused::too_many_invalid:
         return errc::too_many_invalid_requests;
     case core::Refused::ended:

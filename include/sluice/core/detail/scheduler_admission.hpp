@@ -21,11 +21,13 @@ inline Scheduler::Scheduler(const Settings& settings, std::shared_ptr<Gate> gate
     : settings_(settings),
       gate_(gate ? std::move(gate) : std::make_shared<Gate>(InvalidRequestLimits(), false)),
       latency_(settings.credit_cap) {
-    global_.configure(settings.global_limit, settings.global_period, settings.longest_global_hold);
+    bot_.limit.configure(settings.global_limit, settings.global_period,
+                         settings.longest_global_hold);
+    gate_->join();
 }
 
 inline void Scheduler::set_global(std::int64_t limit, Duration period, Time now) {
-    global_.configure(limit, period, settings_.longest_global_hold);
+    bot_.limit.configure(limit, period, settings_.longest_global_hold);
     advance(now);
     serve_global(now);
 }
@@ -42,7 +44,7 @@ inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
 inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
     Lane* next = nullptr;
     for (Lane& lane : bucket.lanes) {
-        if (lane.queued == 0 || now < lane.blocked_until || lane.holds_back()) continue;
+        if (lane.queued == 0 || now < lane.blocked_until || holds_back(lane, now)) continue;
         if (next == nullptr ||
             lane.waiting.front().place.arrival < next->waiting.front().place.arrival) {
             next = &lane;
@@ -52,8 +54,11 @@ inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
 }
 
 inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) {
-    place.holds_slot = !lane.traits.exempt;
-    if (place.holds_slot) place.slot = global_.take(now); // may throw, hence first
+    place.slot_of = SlotOf::nobody;
+    if (lane.traits.individual() == Individual::token) {
+        place.slot = bot_.limit.take(now); // may throw, hence first
+        place.slot_of = SlotOf::token;
+    }
     if (place.lane == nullptr) {
         place.lane = &lane;
         lane.holders.fetch_add(1, std::memory_order_relaxed);
@@ -77,24 +82,7 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     if (probe) probes_.add(bucket.key.major, now); // may throw as well
     hold(lane, bucket, now, place);
     place.probe = probe;
-    gate_->pass(now);
-}
-
-/// Whether a request that its bucket has room for has to queue with those of other buckets.
-inline bool Scheduler::goes_in_turn(const Lane& lane, Time now) {
-    return !lane.traits.exempt || gate_->opens(now) > now;
-}
-
-/// Its place among those. None that the global limit does not bind may stand behind one that it
-/// does.
-inline std::uint64_t Scheduler::turn_of(const Lane& lane) noexcept {
-    return (lane.traits.exempt ? 0 : first_turn) + lane.waiting.front().place.arrival;
-}
-
-/// What is left to ask once a bucket has room: the token's limit and the address.
-inline bool Scheduler::may_pass(const Lane& lane, Time now) {
-    const auto credit_now = [&] { return credit(now); };
-    return (lane.traits.exempt || global_.has_room(now, credit_now)) && gate_->opens(now) <= now;
+    pass(lane, now, place);
 }
 
 /// A bucket that has named no limit has no number that could be too small.
@@ -106,13 +94,17 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     sync(now);
     if (barred(lane, now)) return false;
     if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
-    if (lane.holds_back()) return false;
-    if (unfinished_ && goes_in_turn(lane, now)) return false;
+    if (holds_back(lane, now)) return false;
+    if (unfinished_ && goes_in_turn(lane)) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
     if (ready_.contains(bucket)) return false;
     if (available(bucket, now) < 1 || !leaves_enough(bucket, now, min_remaining)) return false;
-    return ready_.empty() ? may_pass(lane, now) : !goes_in_turn(lane, now);
+    if (!goes_in_turn(lane)) return true;
+    const Individual who = lane.traits.individual();
+    // Where the address is in the way, all go one after the other.
+    const bool overtakes = gate_->untroubled() ? !ready_.of(who).empty() : !ready_.empty();
+    return !overtakes && may_pass(lane, now);
 }
 
 inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
@@ -125,7 +117,8 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
         return false;
     if (!bucket.window.surely_admits(now, bucket.in_flight, settings_.credit_cap)) [[unlikely]]
         return false;
-    if (!lane.traits.exempt && !global_.surely_has_room(now)) [[unlikely]]
+    if (!lane.traits.exempt && (lane.traits.tokenless || !bot_.limit.surely_has_room()))
+        [[unlikely]]
         return false;
     assert(gate_.use_count() > 1 || (calm(now) && admits(lane, now))); // others may trouble theirs
     hold(lane, bucket, now, place);
@@ -230,12 +223,14 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     const std::int64_t out = bucket.out(now);
     Time wake = std::min(
         {bucket.next_change(now, out, credit(now)), bucket.next_lost(), bucket.doubt_ends()});
-    for (const Lane& lane : bucket.lanes) {
+    for (Lane& lane : bucket.lanes) {
         if (lane.queued == 0) continue;
         if (lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
         // It may have moved here since, and what it waits for counts elsewhere.
-        if (lane.holds_back() && bucket.in_flight == 0)
+        if (holds_back(lane, now) && bucket.in_flight == 0) {
             wake = std::min(wake, now + Window::default_period);
+            wait_in_line(lane);
+        }
     }
     if (bucket.key.hash_known && bucket.available(now, out, credit(now)) > 0 &&
         probes_.count(bucket.key.major, now) > 0) {
@@ -252,9 +247,9 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     while (bucket.queued != 0) {
         Lane* lane = next_lane(bucket, now);
         if (lane == nullptr || available(bucket, now) <= 0) break;
-        if (goes_in_turn(*lane, now)) {
+        if (goes_in_turn(*lane)) {
             wakes_.erase(bucket);
-            ready_.set(bucket, turn_of(*lane));
+            ready_.set(bucket, lane->traits.individual(), lane->waiting.front().place.arrival);
             return;
         }
         grant(*lane, now);
@@ -279,35 +274,6 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
     Lane* lane = next_lane(bucket, now);
     return lane != nullptr && available(bucket, now) > 0 ? lane : nullptr;
-}
-
-/// Grants what the first of those that wait for the global limit may have, for as long as it is
-/// first again with its next waiter: when thousands wait for one bucket, serve() would find out no
-/// more for each of them. False: the global limit, or the address, lets nobody go, or nothing is
-/// `left` of what one call may do.
-inline bool Scheduler::serve_first_ready(Time now, std::size_t& left) {
-    Bucket& bucket = ready_.top();
-    for (Lane* lane = lane_with_room(bucket, now); lane != nullptr;) {
-        if (left == 0 || !may_pass(*lane, now)) return false;
-        --left;
-        grant(*lane, now);
-        lane = lane_with_room(bucket, now);
-        if (lane != nullptr && !ready_.keep_top(turn_of(*lane))) break;
-    }
-    serve(bucket, now);
-    if (left != 0) --left;
-    return left != 0;
-}
-
-[[gnu::noinline]] inline void Scheduler::serve_global(Time now, std::size_t left) {
-    if (unfinished_) return; // an earlier one may not be among the ready ones yet
-    while (!ready_.empty() && serve_first_ready(now, left)) {
-    }
-    global_wake_ = never;
-    if (ready_.empty()) return;
-    if (left == 0) return stop_here(now);
-    const Time opens = gate_->opens(now);
-    global_wake_ = opens > now ? opens : global_.next_change(now, credit(now));
 }
 
 /// What was due when it began comes first, so that what becomes due meanwhile holds up nobody.
@@ -359,7 +325,7 @@ inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
 
 inline Time Scheduler::opens(const Lane& lane, Time now) {
     const Time own = std::max(lane.blocked_until, lane.bucket->window.blocked_until());
-    return std::max({gate_->opens(now), own, lane.traits.exempt ? now : global_.blocked_until()});
+    return std::max({gate_->closed_until(now), own, closed_until(lane.traits.individual(), now)});
 }
 
 /// When a bucket lets go of one more, whatever else is in the way.
@@ -394,41 +360,30 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     for (const Lane& other : bucket.lanes) {
         // Who is blocked for longer than this lane, or came later, is not in the way; nor is who
         // waits for an answer.
-        if (&other != &lane && other.holds_back()) continue;
+        if (&other != &lane && holds_back(other, now)) continue;
         if (other.queued == 0 || other.blocked_until > std::max(now, lane.blocked_until)) continue;
         if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
     }
-    const Time start = std::max(gate_->opens(now), lane.blocked_until);
+    const Individual who = lane.traits.individual();
+    const Time start = std::max(gate_->closed_until(now), lane.blocked_until);
     auto at = predict_for(bucket, now, ahead, how);
     if (!at) return wait_of_opening(lane, now);
     *at = std::max(*at, start);
-    if (*at <= now && lane.holds_back()) return wait_of_opening(lane, now);
-    if (lane.traits.exempt) return at;
+    if (*at <= now && holds_back(lane, now)) return wait_of_opening(lane, now);
     const std::int64_t own = ready_.contains(bucket) ? ahead : 0;
-    const std::int64_t before = own + ready_before(bucket, now, arrival);
-    return std::max(*at, global_.predict(now, before, credit(now)));
-}
-
-/// How many requests of other buckets go before one that arrived then, as soon as the global limit
-/// lets them. At least: it looks at a few buckets, and of each of the others counts one.
-inline std::int64_t Scheduler::ready_before(const Bucket& own, Time now, std::uint64_t arrival) {
-    constexpr std::size_t most_looked_at = 64;
-    std::int64_t before = 0;
-    ready_.each_of_first(most_looked_at, [&](Bucket& bucket, std::uint64_t turn) {
-        if (&bucket == &own || turn < first_turn || turn - first_turn >= arrival) return;
-        before += std::clamp<std::int64_t>(available(bucket, now), 1, bucket.queued);
-    });
-    if (ready_.size() > most_looked_at)
-        before += static_cast<std::int64_t>(ready_.size() - most_looked_at);
-    return before;
+    const std::int64_t before = own + ready_before(bucket, who, now, arrival);
+    *at = std::max(*at, predict_chance(who, now, before));
+    // Room there is, and others have to show first that they may go.
+    if (*at <= now && !untroubled() && !may_pass(lane, now)) return std::nullopt;
+    return at;
 }
 
 inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
     const auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
     Time longest = at.value_or(now);
     // A bucket that has room, all the same, waits for the global limit.
-    const bool room = at && *at <= now && !lane.holds_back();
-    Obstacle what = room && !lane.traits.exempt ? Obstacle::global : Obstacle::bucket;
+    const bool room = at && *at <= now && !holds_back(lane, now);
+    Obstacle what = room && goes_in_turn(lane) ? Obstacle::global : Obstacle::bucket;
     const auto consider = [&](Time until, Obstacle obstacle) {
         if (until <= longest) return;
         longest = until;
@@ -436,7 +391,10 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
     };
     consider(lane.bucket->window.blocked_until(), Obstacle::bucket);
     consider(lane.blocked_until, lane.shared ? Obstacle::shared : Obstacle::bucket);
-    if (!lane.traits.exempt) consider(global_.blocked_until(), Obstacle::global);
+    const Individual who = lane.traits.individual();
+    consider(with_start(who, [now](const SlowStart& start) { return start.closed_until(now); }),
+             Obstacle::global);
+    consider(outage_of(who).start.opens(now), Obstacle::server);
     consider(gate_->opens(now), Obstacle::address);
     return what;
 }

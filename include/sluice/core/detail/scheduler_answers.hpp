@@ -22,6 +22,7 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
     place.lane->land(place.sent);
     counted.landed(place.sent);
     if (place.probe) free_probe(place.lane->major(), now);
+    if (!untroubled() || place.slot_of == SlotOf::address) land(place, now);
     return counted;
 }
 
@@ -58,7 +59,7 @@ inline void Scheduler::note_round_trip(const Place& place, Time sent, Time now) 
         credit_known_ = false;
     }
     connections_.add(now);
-    if (place.holds_slot) global_.give_back(place.slot, now);
+    give_back_slot(place, now);
 }
 
 inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Time now) {
@@ -83,6 +84,8 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     Bucket& bucket = *lane.bucket;
     if (place.bucket != &bucket || place.probe || !bucket.key.hash_known) [[unlikely]]
         return false;
+    if (place.slot_of == SlotOf::address) [[unlikely]] // others share what that guards
+        return false;
     if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
         return false;
     if (bucket.has_several_lanes() && !bucket.is_of(lane.traits.family)) [[unlikely]]
@@ -96,6 +99,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     discount(lane, bucket);
     ++counters_.answered;
     ++counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
+    exempt_successes_ += lane.traits.exempt ? 1 : 0;
     if (lane.was_refused()) [[unlikely]] {
         lane.land(seen.sent);
         lane.succeed(seen.sent);
@@ -122,7 +126,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
 
 inline void Scheduler::lose(Place& place, Time now) {
     sync(now);
-    if (place.holds_slot) global_.lose(place.slot, now);
+    lose_slot(place, now);
     uncount(place, now).lose(now);
     ++counters_.lost;
     unpin(place, now);
@@ -130,7 +134,7 @@ inline void Scheduler::lose(Place& place, Time now) {
 
 inline void Scheduler::cancel(Place& place, Time now) {
     sync(now);
-    if (place.holds_slot) global_.cancel(place.slot);
+    cancel_slot(place);
     if (place.warm) connections_.add(now);
     uncount(place, now);
     ++counters_.cancelled;
@@ -149,8 +153,10 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     ++counters_.by_kind[static_cast<std::size_t>(kind)];
     note_answer(EventKind::answered, lane, answer, kind);
     constexpr int least_invalid = 401;
-    if (answer.status >= least_invalid || slowed_ || stopped_) protect(lane, answer, kind, now);
-    if (answer.from_discord) gate_->accepted(answer.seen.sent);
+    if (answer.status >= least_invalid || slowed_ || stopped_ || !latches_.empty())
+        protect(lane, answer, kind, now);
+    if (answer.from_discord) gate_->accepted(answer.seen.sent, now);
+    note_outcome(lane, answer, kind, now);
     if (kind == AnswerKind::success) {
         apply_success(lane, issuer, answer, now);
     } else if (kind != AnswerKind::server_error) {
@@ -161,11 +167,15 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
         issuer.lose(now); // it may have been counted: nobody knows
     }
     if (!bounds_.empty()) recheck_bounds(*lane.bucket, now);
+    if (now >= bound_until_) bound_until_ = Time::min();
+    look_for_trouble();
 }
 
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (lane.was_refused()) [[unlikely]]
         lane.succeed(answer.seen.sent);
+    if (lane.shared) [[unlikely]]
+        note_crowd_success(lane, answer.seen.sent, now);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
         const bool believed = counter.accept(answer.seen, credit(now));

@@ -15,20 +15,25 @@
 
 namespace sluice::core {
 
-/// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0.
-inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind,
-                                   bool news) noexcept {
-    const Duration told = answer.retry_after.value_or(Duration(0));
-    if (told > Duration(0)) return told + settings_.retry_margin;
-    if (kind == AnswerKind::user_limit &&
-        answer.seen.reset_after.value_or(Duration(0)) > Duration(0)) {
-        return *answer.seen.reset_after + settings_.retry_margin;
-    }
-    if (kind == AnswerKind::cloudflare) {
-        return gate_->back_off(answer.seen.sent, answer.seen.received);
-    }
-    if (news && lane.strikes < Lane::most_strikes) ++lane.strikes;
-    return std::chrono::seconds(1) * (1 << (std::max<int>(1, lane.strikes) - 1));
+/// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0. What
+/// was told and did not suffice grows as well: 1 ns, told for ever, was repeated at the speed of
+/// round trips.
+inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept {
+    constexpr Duration least = std::chrono::seconds(1);
+    const Time sent = answer.seen.sent;
+    const Time now = answer.seen.received;
+    Duration told = answer.retry_after.value_or(Duration(0));
+    if (told == Duration(0) && kind == AnswerKind::user_limit)
+        told = answer.seen.reset_after.value_or(Duration(0));
+    if (told > Duration(0)) told += settings_.retry_margin;
+    if (kind == AnswerKind::cloudflare)
+        return gate_->refuse(sent, now, told > Duration(0) ? std::optional(told) : std::nullopt);
+    if (kind == AnswerKind::global_limit)
+        return block_individual(lane, sent, now, told > Duration(0) ? told : least);
+    constexpr int most_doublings = 6;
+    const int doublings = lane.strikes - (told > Duration(0) ? 2 : 1);
+    if (doublings < 0 && told > Duration(0)) return told;
+    return greater(told, least * (1 << std::clamp(doublings, 0, most_doublings)));
 }
 
 [[gnu::noinline]] inline void Scheduler::apply_refusal(Lane& lane, Bucket& issuer,
@@ -36,22 +41,20 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
                                                        Time now) {
     const bool hidden = kind == AnswerKind::headerless || kind == AnswerKind::sublimit ||
                         kind == AnswerKind::shared_limit;
-    const bool tells = answer.retry_after.value_or(Duration(0)) > Duration(0);
-    const bool news = (hidden || !tells) && lane.strike(answer.seen.sent, now);
+    const bool own = kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
+    const bool news = own && lane.strike(answer.seen.sent, now);
     if (hidden && news) lane.narrow_down();
-    const Duration wait = wait_of(lane, answer, kind, news);
+    const Duration wait = wait_of(lane, answer, kind);
     note_answer(EventKind::refused, lane, answer, kind, wait);
     switch (kind) {
     case AnswerKind::user_limit:
         refuse_bucket(lane, issuer, answer, wait);
         break;
     case AnswerKind::global_limit:
-        global_.block_until(now + wait);
-        refuse_bounds_before(global_.blocked_until(), false, now);
+        refuse_bounds_before(now + wait, lane.traits.individual(), now);
         break;
     case AnswerKind::cloudflare:
-        gate_->block_until(now + wait);
-        refuse_bounds_before(now + wait, true, now);
+        refuse_bounds_before(now + wait, std::nullopt, now);
         break;
     case AnswerKind::headerless:
         issuer.window.narrow();
@@ -63,6 +66,7 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
         break;
     default: // shared: what others spend lowers no count of ours
         block_lane(lane, now + wait, true);
+        join_crowd(lane, now);
         break;
     }
 }
@@ -138,12 +142,12 @@ inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
     }
 }
 
-/// The same for whoever a block of the whole token, or of the address, is too long for.
-inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time now) {
+/// The same for whoever a block of the individual, or of the whole address, is too long for.
+inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual> only, Time now) {
     std::vector<std::pair<Waiter*, Time>> spared; // without a bound for as long as this takes
     while (!bounds_.empty() && bounds_.top_key() < until) {
         Waiter& waiter = bounds_.top();
-        if (!exempt_too && waiter.place.lane->traits.exempt) {
+        if (only && waiter.place.lane->traits.individual() != *only) {
             if (spared.size() == most_passed_over) break;
             spared.emplace_back(&waiter, bounds_.top_key());
             --waiter.place.lane->bounded;
@@ -181,18 +185,36 @@ inline void Scheduler::refuse_bounds_before(Time until, bool exempt_too, Time no
 [[gnu::noinline]] inline std::optional<Refused> Scheduler::find_bar(const Lane& lane, Time now) {
     if (gate_->stopped(now)) return Refused::too_many_invalid;
     if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
-    if (!gone_webhooks_.empty() && gone_webhooks_.contains(lane.major())) {
-        return Refused::unknown_webhook;
-    }
-    return std::nullopt;
+    if (latches_.empty()) return std::nullopt;
+    const auto at = latches_.find(lane.major());
+    return at != latches_.end() && now < at->second.until ? std::optional(at->second.why)
+                                                          : std::nullopt;
 }
 
-inline void Scheduler::add_gone_webhook(const Major& major) {
-    if (!gone_webhooks_.insert(major).second) return;
-    gone_order_.push_back(major);
-    if (gone_order_.size() <= most_gone_webhooks) return;
-    gone_webhooks_.erase(gone_order_.front());
-    gone_order_.pop_front();
+/// Nothing more is sent to this webhook, or interaction, until then.
+inline void Scheduler::latch(Lane& lane, Refused why, Time until, Time now) {
+    const auto [at, added] = latches_.insert_or_assign(lane.major(), Latch{why, until});
+    if (added) latched_.push_back(lane.major());
+    while (latched_.size() > most_latches) {
+        latches_.erase(latched_.front());
+        latched_.pop_front();
+    }
+    refuse_all_of(lane, why, now);
+}
+
+/// A request goes to what has been latched and is tried again: the others wait for its answer, or
+/// until that is overdue.
+inline void Scheduler::try_latch(const Lane& lane, Time now) noexcept {
+    const auto at = latches_.find(lane.major());
+    if (at != latches_.end()) at->second.until = now + SlowStart::patience;
+}
+
+/// One that this misses is refused at its turn.
+inline void Scheduler::refuse_all_of(Lane& lane, Refused why, Time now) {
+    const auto refuse_one = [&](Lane& other) { refuse_lane(other, why, now); };
+    for (Lane& other : lane.bucket->lanes)
+        refuse_one(other);
+    registry_.each_lane_of_webhook(lane.major(), refuse_one);
 }
 
 inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
@@ -219,21 +241,37 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
         slowed_ = gate_->slowed(now);
         stopped_ = gate_->stopped(now);
     }
-    if (status == 401 && !lane.traits.tokenless && !answer.old_token &&
-        !std::exchange(unauthorized_, true)) {
+    judge_tokens(lane, answer, now);
+}
+
+/// Which token an answer condemns. Codes: Discord docs, "JSON Error Codes". Only what is Discord's
+/// own condemns anything: a proxy in between has codes of its own.
+inline void Scheduler::judge_tokens(Lane& lane, const Answer& answer, Time now) {
+    constexpr int none = -1;
+    constexpr int general = 0;
+    constexpr int unauthorized = 40001;
+    constexpr int invalid_webhook_token = 50027;
+    constexpr int unknown_webhook = 10015;
+    // An interaction's token lives so long (Discord docs, "Receiving and Responding"); later the
+    // latch is of no use. A webhook's may be set right.
+    constexpr Duration life = std::chrono::minutes(15);
+    constexpr Duration webhook_pause = std::chrono::minutes(10);
+    if (!answer.from_discord) return;
+    const bool path_refused =
+        lane.traits.path_token && (lane.traits.tokenless || answer.code == invalid_webhook_token);
+    if (answer.status == 401 && path_refused) {
+        latch(lane, Refused::invalid_token, now + (lane.traits.exempt ? life : webhook_pause), now);
+    } else if (answer.status == 401 && lane.traits.bots && !lane.traits.tokenless &&
+               !answer.old_token &&
+               (answer.code == none || answer.code == general || answer.code == unauthorized)) {
+        if (std::exchange(unauthorized_, true)) return;
         registry_.each_waiting_lane([&](Lane& other) {
             if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });
-    }
-    if (status == 404 && lane.traits.webhook && !gone_webhooks_.contains(lane.major())) {
-        add_gone_webhook(lane.major());
-        // One that this misses is refused at its turn.
-        const auto refuse_all_of = [&](Lane& other) {
-            refuse_lane(other, Refused::unknown_webhook, now);
-        };
-        for (Lane& other : lane.bucket->lanes)
-            refuse_all_of(other);
-        registry_.each_lane_of_webhook(lane.major(), refuse_all_of);
+    } else if (answer.status == 404 && answer.code == unknown_webhook && lane.traits.webhook) {
+        latch(lane, Refused::unknown_webhook, never, now);
+    } else if (answer.status < 400 && !latches_.empty()) {
+        latches_.erase(lane.major()); // it works again
     }
 }
 

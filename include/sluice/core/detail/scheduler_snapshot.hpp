@@ -69,10 +69,11 @@ Saved Scheduler::save(Time now) {
                                lane.narrow,
                                lane.shared});
     });
-    for (std::size_t i = 0; i < gone_order_.size(); ++i)
-        saved.gone_webhooks.push_back(gone_order_[i]);
-    saved.globally_blocked_for = std::max(global_.blocked_until(), now) - now;
-    global_.each_slot(now, [&](Duration back) { saved.slots.push_back(back); });
+    for (const auto& [major, latch] : latches_) {
+        if (latch.why == Refused::unknown_webhook) saved.gone_webhooks.push_back(major);
+    }
+    saved.globally_blocked_for = bot_.start.closed_until(now) - now;
+    bot_.limit.each_slot(now, [&](Duration back) { saved.slots.push_back(back); });
     saved.address_blocked_for = gate_->blocked_until(now) - now;
     gate_->each_invalid(now, [&](const auto& slice) { saved.invalid.push_back(slice); });
     return saved;
@@ -91,15 +92,20 @@ void Scheduler::restore(const Saved& saved, Time then, Time now) {
         restore_bucket(bucket, then, now);
     for (const auto& lane : saved.lanes)
         restore_lane(lane, then, now);
-    for (const Major& webhook : saved.gone_webhooks)
-        add_gone_webhook(webhook);
-    global_.block_until(then + saved.globally_blocked_for);
+    for (const Major& webhook : saved.gone_webhooks) {
+        if (latched_.size() >= most_latches) break;
+        if (latches_.insert({webhook, {Refused::unknown_webhook, never}}).second)
+            latched_.push_back(webhook);
+    }
+    if (then + saved.globally_blocked_for > now)
+        bot_.start.close(now, then + saved.globally_blocked_for);
     for (const Duration slot : saved.slots) {
-        if (then + slot > now) global_.restore(then + slot);
+        if (then + slot > now) bot_.limit.restore(then + slot);
     }
     if (then + saved.address_blocked_for > now)
-        gate_->block_until(then + saved.address_blocked_for);
+        gate_->block_until(now, then + saved.address_blocked_for);
     gate_->restore_invalid(saved.invalid, then, now);
+    look_for_trouble();
 }
 
 template <class SavedBucket>

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheduler: what is left to ask once a bucket has room, and who of those that wait for it goes
+// next: the individual that a request counts against, and the address. Included by
+// core/scheduler.hpp only.
+//
+// Interactions are nobody's until one of them meets a 429 of the global limit: then somebody counts
+// them, and from what is known that can only be the address. So for an hour they take its slots.
+#ifndef SLUICE_CORE_DETAIL_SCHEDULER_INDIVIDUALS_HPP
+#define SLUICE_CORE_DETAIL_SCHEDULER_INDIVIDUALS_HPP
+
+#include <sluice/core/scheduler.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace sluice::core {
+
+/// Calls `use` with the slow start of the individual, under whatever lock that takes.
+template <class Use>
+decltype(auto) Scheduler::with_start(Individual who, Use use) {
+    switch (who) {
+    case Individual::token:
+        return use(bot_.start);
+    case Individual::address:
+        return gate_->with_tokenless([&](Allowance& allowed) { return use(allowed.start); });
+    case Individual::interaction:
+        break;
+    }
+    return use(interactions_);
+}
+
+/// Whether the individual may send one more. What concerns all of the address is asked apart.
+inline bool Scheduler::lets_go(Individual who, Time now) {
+    const auto credit_now = [&] { return credit(now); };
+    if (outage_of(who).start.opens(now) > now) return false;
+    if (who == Individual::token) return bot_.admits(now, credit_now);
+    if (who == Individual::address) {
+        return gate_->with_tokenless(
+            [&](Allowance& allowed) { return allowed.admits(now, credit_now); });
+    }
+    if (interactions_.opens(now) > now) return false;
+    return !interactions_bound(now) || gate_->with_tokenless([&](Allowance& allowed) {
+        return allowed.limit.has_room(now, credit_now);
+    });
+}
+
+/// The next moment after `now` at which lets_go() may become true by itself, or `never`.
+inline Time Scheduler::next_chance(Individual who, Time now) {
+    const Time again = outage_of(who).start.opens(now);
+    if (again > now) return again;
+    if (who == Individual::token) return bot_.next_change(now, credit(now));
+    Time next = interactions_.opens(now);
+    if (who == Individual::address) {
+        next = gate_->with_tokenless(
+            [&](Allowance& allowed) { return allowed.next_change(now, credit(now)); });
+    } else if (next <= now) {
+        next = gate_->with_tokenless(
+            [&](Allowance& allowed) { return allowed.limit.next_change(now, credit(now)); });
+    }
+    constexpr Duration look_again = std::chrono::milliseconds(50);
+    return gate_->shared() ? lesser(next, now + look_again) : next;
+}
+
+/// When the individual lets the request behind `ahead` waiting ones go, if answers come at once.
+inline Time Scheduler::predict_chance(Individual who, Time now, std::int64_t ahead) {
+    const auto limited = [&](GlobalLimit& limit) { return limit.predict(now, ahead, credit(now)); };
+    Time at = closed_until(who, now);
+    if (who == Individual::token) return greater(at, limited(bot_.limit));
+    if (who == Individual::interaction && !interactions_bound(now)) return at;
+    return gate_->with_tokenless(
+        [&](Allowance& allowed) { return greater(at, limited(allowed.limit)); });
+}
+
+/// Before that nothing of the individual's goes, whatever is answered meanwhile.
+inline Time Scheduler::closed_until(Individual who, Time now) {
+    const auto close = [now](const SlowStart& start) { return start.closed_until(now); };
+    return greater(with_start(who, close), close(outage_of(who).start));
+}
+
+inline void Scheduler::pass(const Lane& lane, Time now, Place& place) {
+    const Individual who = lane.traits.individual();
+    const bool bound = who == Individual::interaction && interactions_bound(now);
+    if (who == Individual::address || bound) {
+        place.slot = gate_->with_tokenless([&](Allowance& all) { return all.limit.take(now); });
+        place.slot_of = SlotOf::address;
+    }
+    with_start(who, [now](SlowStart& start) { start.pass(now); });
+    outage_of(who).start.pass(now);
+    gate_->pass(now);
+    if (!latches_.empty()) try_latch(lane, now);
+    Crowd* crowd = lane.shared ? crowd_of(lane) : nullptr;
+    place.in_crowd = crowd != nullptr;
+    if (crowd != nullptr) crowd->start.pass(now);
+}
+
+/// A request that had passed is no longer under way.
+inline void Scheduler::land(const Place& place, Time now) {
+    const Individual who = place.lane->traits.individual();
+    with_start(who, [&](SlowStart& start) { start.land(place.sent); });
+    outage_of(who).start.land(place.sent);
+    gate_->land(place.sent);
+    if (!place.in_crowd) return;
+    Crowd& crowd = *place.lane->family->crowd;
+    crowd.start.land(place.sent);
+    serve_crowd(crowd, now);
+}
+
+/// What an answer shows of the limit on all requests, and of the server.
+inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, AnswerKind kind,
+                                    Time now) {
+    const Individual who = lane.traits.individual();
+    const Time sent = answer.seen.sent;
+    const auto succeed = [sent](SlowStart& start) { start.succeed(sent); };
+    if (passed_global(answer, kind)) {
+        with_start(who, succeed);
+        succeed(outage_of(who).start);
+    }
+    if (kind != AnswerKind::server_error) {
+        if (lane.traits.exempt && kind == AnswerKind::success) ++exempt_successes_;
+        return;
+    }
+    const std::uint64_t all = counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
+    const bool exempt = who == Individual::interaction;
+    const LaneKey key{lane.route, lane.major(), lane.tag};
+    outage_of(who).fail(key.hash(), exempt ? exempt_successes_ : all - exempt_successes_, sent, now,
+                        greater(settings_.first_backoff, Duration(1)), settings_.max_backoff);
+}
+
+/// A limit shared with others refused a request of this lane, which waits for its end.
+inline void Scheduler::join_crowd(Lane& lane, Time now) {
+    if (lane.family == nullptr) return;
+    if (lane.family->crowd == nullptr) lane.family->crowd = std::make_unique<Crowd>();
+    Crowd& crowd = *lane.family->crowd;
+    const bool idle = crowd.start.idle();
+    crowd.add(lane.major(), now, lane.blocked_until);
+    if (idle && !crowd.start.idle()) ++crowds_;
+}
+
+/// One of the crowd was answered, lost or cancelled: others may go. As many as a round trip lets
+/// loose at most: who is left looks again by itself.
+inline void Scheduler::serve_crowd(Crowd& crowd, Time now) {
+    std::int64_t left = SlowStart::wide;
+    for (; !crowd.waiting.empty() && left > 0 && crowd.start.opens(now) <= now; --left) {
+        const LaneKey key = crowd.waiting.front();
+        crowd.waiting.pop_front();
+        Lane* next = registry_.find_lane(key);
+        if (next == nullptr) continue;
+        next->in_line = false;
+        serve(*next->bucket, now);
+    }
+}
+
+inline void Scheduler::note_crowd_success(const Lane& lane, Time sent, Time now) {
+    Crowd* crowd = crowd_of(lane);
+    if (crowd == nullptr) return;
+    crowd->start.succeed(sent);
+    if (crowd->start.idle()) --crowds_;
+    serve_crowd(*crowd, now);
+}
+
+/// Its time has come, and others of its crowd find out first whether it may go.
+inline void Scheduler::wait_in_line(Lane& lane) {
+    if (lane.in_line || !lane.shared || crowd_of(lane) == nullptr) return;
+    lane.family->crowd->waiting.push_back({lane.route, lane.major(), lane.tag});
+    lane.in_line = true;
+}
+
+/// The answer came.
+inline void Scheduler::give_back_slot(const Place& place, Time now) {
+    if (place.slot_of == SlotOf::token) return bot_.limit.give_back(place.slot, now);
+    if (place.slot_of == SlotOf::nobody) return;
+    gate_->with_tokenless([&](Allowance& allowed) { allowed.limit.give_back(place.slot, now); });
+}
+
+inline void Scheduler::lose_slot(const Place& place, Time now) {
+    if (place.slot_of == SlotOf::token) return bot_.limit.lose(place.slot, now);
+    if (place.slot_of == SlotOf::nobody) return;
+    gate_->with_tokenless([&](Allowance& allowed) { allowed.limit.lose(place.slot, now); });
+}
+
+inline void Scheduler::cancel_slot(const Place& place) {
+    if (place.slot_of == SlotOf::token) return bot_.limit.cancel(place.slot);
+    if (place.slot_of == SlotOf::nobody) return;
+    gate_->with_tokenless([&](Allowance& allowed) { allowed.limit.cancel(place.slot); });
+}
+
+/// A 429 of the global limit, which was told to last so long. Returns how long that has become.
+inline Duration Scheduler::block_individual(const Lane& lane, Time sent, Time now, Duration told) {
+    const Individual who = lane.traits.individual();
+    constexpr Duration memory = std::chrono::hours(1);
+    if (who == Individual::interaction) bound_until_ = now + memory;
+    return with_start(who, [&](SlowStart& start) { return start.refuse(sent, now, told); });
+}
+
+/// Who of those that wait for it has the next slot. Interactions have three seconds to answer
+/// (Discord docs, "Receiving and Responding"), so they go first; but where they take turns with the
+/// others, because the address is in the way, every fourth turn is not theirs.
+inline std::optional<Individual> Scheduler::next_served(Time now) {
+    if (gate_->opens(now) > now) return std::nullopt;
+    constexpr std::uint8_t most_in_a_row = 3;
+    std::optional<Individual> next;
+    for (const Individual who : individuals) {
+        const auto& waiting = ready_.of(who);
+        if (waiting.empty() || !lets_go(who, now)) continue;
+        const bool earlier = next == Individual::interaction
+                                 ? favoured_ >= most_in_a_row
+                                 : next && waiting.top_key() < ready_.of(*next).top_key();
+        if (!next || earlier) next = who;
+    }
+    return next;
+}
+
+/// Grants what the first of those that wait may have, for as long as it is first again with its
+/// next waiter: when thousands wait for one bucket, serve() would find out no more for each of
+/// them.
+inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& left) {
+    Bucket& bucket = ready_.of(who).top();
+    const bool in_turns = !gate_->untroubled() && ready_.has_others(who);
+    for (Lane* lane = lane_with_room(bucket, now);
+         lane != nullptr && lane->traits.individual() == who;) {
+        if (left == 0 || !may_pass(*lane, now)) return;
+        --left;
+        favoured_ = who == Individual::interaction && in_turns
+                        ? static_cast<std::uint8_t>(std::min(favoured_ + 1, UINT8_MAX))
+                        : std::uint8_t{0};
+        grant(*lane, now);
+        lane = lane_with_room(bucket, now);
+        if (in_turns || lane == nullptr) break;
+        if (!ready_.keep_top(who, lane->waiting.front().place.arrival)) break;
+    }
+    serve(bucket, now);
+    if (left != 0) --left;
+}
+
+[[gnu::noinline]] inline void Scheduler::serve_global(Time now, std::size_t left) {
+    if (unfinished_) return; // an earlier one may not be among the ready ones yet
+    global_wake_ = never;
+    while (!ready_.empty() && left != 0) {
+        const auto who = next_served(now);
+        if (!who) break;
+        serve_first_ready(*who, now, left);
+    }
+    if (ready_.empty()) return;
+    if (left == 0) return stop_here(now);
+    global_wake_ = next_ready(now);
+}
+
+/// When one of those that wait may go by itself.
+inline Time Scheduler::next_ready(Time now) {
+    constexpr Duration look_again = std::chrono::milliseconds(50);
+    const Time opens = gate_->opens(now);
+    if (opens > now) return gate_->shared() ? lesser(opens, now + look_again) : opens;
+    Time next = never;
+    for (const Individual who : individuals) {
+        if (!ready_.of(who).empty()) next = lesser(next, next_chance(who, now));
+    }
+    return next;
+}
+
+/// How many requests of other buckets go before one that arrived then, as soon as the individual
+/// lets them. At least: it looks at a few buckets, and of each of the others counts one.
+inline std::int64_t Scheduler::ready_before(const Bucket& own, Individual who, Time now,
+                                            std::uint64_t arrival) {
+    constexpr std::size_t most_looked_at = 64;
+    const auto& waiting = ready_.of(who);
+    std::int64_t before = 0;
+    waiting.each_of_first(most_looked_at, [&](Bucket& bucket, std::uint64_t turn) {
+        if (&bucket == &own || turn >= arrival) return;
+        before += std::clamp<std::int64_t>(available(bucket, now), 1, bucket.queued);
+    });
+    if (waiting.size() > most_looked_at)
+        before += static_cast<std::int64_t>(waiting.size() - most_looked_at);
+    return before;
+}
+
+} // namespace sluice::core
+
+#endif

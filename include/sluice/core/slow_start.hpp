@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// How requests begin again after everybody was told to stop: a block of the token, of the address,
+// an outage, a limit shared by many lanes. What ends such a stop is told, or guessed, as a time;
+// nobody tells how many may go then. So one goes first, and with each success one more may be in
+// flight: twice as many with each round trip, as TCP's slow start has it. Without it everything
+// that has queued meanwhile leaves at once: 500 requests behind a block that was told ten times too
+// short met 4,501 429s.
+//
+// A stop that turns out to be too short grows: each refusal of a request that was sent since the
+// last one doubles the wait. Refusals of requests that were under way together count as one.
+//
+// Invariant: opens() is never `never`. A request whose answer does not come holds up the others for
+// `patience` at most.
+#ifndef SLUICE_CORE_SLOW_START_HPP
+#define SLUICE_CORE_SLOW_START_HPP
+
+#include <sluice/core/time.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice::core {
+
+class SlowStart {
+public:
+    /// So many in flight at once, and nothing is in the way any more.
+    static constexpr std::int64_t wide = 64;
+    static constexpr Duration patience = std::chrono::seconds(10);
+    static constexpr Duration longest = std::chrono::minutes(64);
+
+    /// Nothing is in the way: the answer that nearly every request gets.
+    [[nodiscard]] bool idle() const noexcept { return struck_ == Time::min(); }
+
+    /// Until when nothing goes, whatever is answered meanwhile; at least `now`.
+    [[nodiscard]] Time closed_until(Time now) const noexcept {
+        return idle() ? now : greater(now, until_);
+    }
+    /// When the next may go if nothing is answered before; at least `now`.
+    [[nodiscard]] Time opens(Time now) const noexcept {
+        if (idle()) return now;
+        if (now < until_) return until_;
+        return in_flight_ < width_ ? now : greater(now, passed_ + patience);
+    }
+
+    /// Nothing goes before `until`.
+    void close(Time now, Time until) noexcept {
+        if (idle() || now >= until_) start(now);
+        until_ = greater(until_, until);
+    }
+    /// A request was refused and told to wait so long, more than 0. Returns how long that has
+    /// become: no growth exceeds `most`.
+    Duration refuse(Time sent, Time now, Duration told, Duration most = longest) noexcept {
+        if (idle() || sent > struck_) {
+            if (refusals_ < most_refusals) ++refusals_;
+            start(now);
+        }
+        Duration wait = told;
+        for (int doublings = refusals_; doublings > 1 && wait < most; --doublings)
+            wait = lesser(2 * wait, greater(most, told));
+        until_ = greater(until_, now + wait);
+        return wait;
+    }
+
+    /// A request goes. Call it only when opens(now) == now.
+    void pass(Time now) noexcept {
+        if (idle()) return;
+        if (in_flight_ >= width_) { // the answers are overdue
+            in_flight_ = 0;
+            counted_since_ = now;
+        }
+        ++in_flight_;
+        passed_ = now;
+    }
+    /// A request that had passed was answered, lost or cancelled.
+    void land(Time sent) noexcept {
+        if (sent > struck_ && sent >= counted_since_ && in_flight_ > 0) --in_flight_;
+    }
+    /// Its answer shows that nothing was in the way.
+    void succeed(Time sent) noexcept {
+        if (idle() || sent <= struck_) return;
+        refusals_ = 0;
+        if (++width_ < wide) return;
+        struck_ = Time::min();
+        until_ = Time::min();
+    }
+
+private:
+    static constexpr int most_refusals = 40;
+
+    void start(Time now) noexcept {
+        struck_ = now;
+        counted_since_ = now;
+        in_flight_ = 0;
+        width_ = 1;
+    }
+
+    Time struck_ = Time::min(); ///< when it was stopped last; what was sent before tells no more
+    Time until_ = Time::min();
+    Time passed_ = Time::min();        ///< when a request went last
+    Time counted_since_ = Time::min(); ///< those in flight that went earlier are overdue
+    std::int64_t in_flight_ = 0;
+    std::int64_t width_ = 1;
+    int refusals_ = 0; ///< in a row
+};
+
+} // namespace sluice::core
+
+#endif
