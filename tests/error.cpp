@@ -27,7 +27,9 @@ constexpr auto all = {errc::closed,
                       errc::invalid_route,
                       errc::superseded,
                       errc::payload_too_large,
-                      errc::sessions_exhausted};
+                      errc::sessions_exhausted,
+                      errc::invalid_snapshot,
+                      errc::invalid_webhook_token};
 
 } // namespace
 

@@ -36,7 +36,7 @@ enum class errc {
     sessions_exhausted,        ///< gateway: the day's identifies are spent
     invalid_snapshot,          ///< restore() was given something else than snapshot() returned
     invalid_webhook_token,     ///< the token in that path, a webhook's or an interaction's, was
-                               ///< refused with 401 and is left alone for a while
+                               ///< refused with 401 (JSON code 50027); other tokens go on
 };
 
 namespace detail {
@@ -69,7 +69,7 @@ public:
         case errc::invalid_snapshot:
             return "this is no snapshot of a limiter";
         case errc::invalid_webhook_token:
-            return "the token in the path was refused with 401";
+            return "the webhook or interaction token was refused with 401";
         }
         return "unknown error";
     }
