@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the limiter needs from one HTTP answer: Discord's rate limit headers, and on a 429 its body.
+// What the limiter needs from one HTTP answer: Discord's rate limit headers, and of
+// some statuses the JSON body.
 //
 //     auto answer = sluice::Response::parse(status, headers, body);
 //     ticket.update(answer);
@@ -9,7 +10,8 @@
 // that can be counted with or nothing. Signs, exponents, words, overlong texts, values out of range
 // and copies of one header that disagree are all treated as absent.
 //
-// Sources: Discord docs, "Rate Limits" (header names, `retry_after` and `global` of the body);
+// Sources: Discord docs, "Rate Limits" (header names, `retry_after` and `global` of the body) and
+// "Opcodes and Status Codes" (`code` of the body);
 // RFC 9110 for letter case, optional whitespace, Date and Via.
 #ifndef SLUICE_RESPONSE_HPP
 #define SLUICE_RESPONSE_HPP
@@ -116,8 +118,8 @@ struct Response {
     bool global = false; ///< by header, by scope or by body
     std::optional<Scope> scope = std::nullopt;
 
-    /// False: Cloudflare in front of Discord gave this answer. A 429 of that kind concerns the
-    /// outgoing address, not a bucket.
+    /// False: Cloudflare in front of Discord gave this answer, or nothing tells that it did not. A
+    /// 429 of that kind concerns the outgoing address, not a bucket.
     bool from_discord = true;
 
     /// One unit of the last digit as it was written: 1 ms for "0.500", 1 s for "5".
@@ -127,10 +129,15 @@ struct Response {
     std::optional<std::chrono::sys_seconds> date = std::nullopt; ///< when the answer was sent
     bool retry_after_in_body = false;                            ///< the body named one
 
+    /// Discord's JSON error code, such as 50027 for a refused webhook or interaction token; of a
+    /// 202, 401, 403, 404 or 429 whose body names one from 0 to 2^31 - 1.
+    std::optional<std::int64_t> code = std::nullopt;
+
     /// \param headers a range of (name, value) pairs, or of elements with `name_string()` and
     ///        `value()` such as Beast's fields. Letter case of names does not matter.
-    /// \param body read only when `status` is 429. Pass it: without it a wait is known to the
-    ///        second only, and a block by Cloudflare is harder to tell.
+    /// \param body read only when `status` is 202, 401, 403, 404 or 429. Pass it: without it a wait
+    ///        is known to the second only, a block by Cloudflare is harder to tell, and so is which
+    ///        token or webhook an error speaks of.
     template <class Headers = HeaderList>
     [[nodiscard]] static Response parse(int status, Headers&& headers,
                                         std::string_view body = {}) noexcept;

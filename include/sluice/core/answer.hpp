@@ -37,8 +37,8 @@ struct Answer {
     NonNegative<Duration> retry_after;
     std::string_view hash;  ///< empty: none
     Observation seen;       ///< sent and received are filled in when it is applied
-    bool old_token = false; ///< so is this: the bot's token has been replaced since
-    std::int32_t code = -1; ///< Discord's own, of a JSON body; -1: none
+    std::int32_t code = -1; ///< Discord's JSON error code, -1: none
+    bool old_token = false; ///< as `seen.sent`: the bot's token has been replaced since
 
     [[nodiscard]] bool has_numbers() const noexcept {
         return seen.limit || seen.remaining || seen.reset_after;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The body of a 429: the one place that includes nlohmann/json.hpp.
-// Discord docs, "Rate Limits": a JSON object with `retry_after`, a float number of seconds, and
-// `global`, a boolean. Cloudflare answers with HTML, plain text, or JSON that has neither.
+// The body of a 202, 401, 403, 404 or 429: the one place that includes nlohmann/json.hpp.
+// Discord docs, "Rate Limits": a 429 has a JSON object with `retry_after`, a float number of
+// seconds, and `global`, a boolean. Docs, "Opcodes and Status Codes": errors have a `code`.
+// Cloudflare answers with HTML or plain text; where the client accepts JSON only, with an object
+// that has `cloudflare_error` and, as Discord's, `retry_after` (Cloudflare changelog, 2026-03-11).
 //
 // The invariant: nothing is believed before the whole text has proved to be JSON, so a cut-off body
 // says nothing. The text is read as a stream of events: no tree is built, and depth costs a bit.
@@ -18,6 +20,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,8 +29,32 @@ namespace sluice::detail {
 
 struct RateLimitBody {
     std::optional<std::chrono::nanoseconds> retry_after = std::nullopt;
+    std::optional<std::int32_t> code = std::nullopt;
     bool global = false;
+    bool has_global = false; ///< `global` is there, true or false
+    bool blocked = false;    ///< it is the message of a block of this address
+    bool cloudflare = false; ///< it says that Cloudflare wrote it
+
+    /// Whether only Discord writes such an answer of another status than 429.
+    [[nodiscard]] constexpr bool is_error_of_discord() const noexcept {
+        // Discord docs, "Opcodes and Status Codes": "Cloudflare is blocking your request".
+        constexpr std::int32_t blocked_by_cloudflare = 40333;
+        return code && code != blocked_by_cloudflare && !blocked && !cloudflare;
+    }
+
+    /// Whether only Discord writes such a 429. A block's JSON has code 0 and none of the rest
+    /// (observed 2022-01, shardlab/discordrb#120).
+    [[nodiscard]] constexpr bool is_refusal_of_discord() const noexcept {
+        if (cloudflare) return false;
+        return retry_after || has_global || (code != 0 && is_error_of_discord());
+    }
 };
+
+/// The bodies that tell something which the headers do not. Discord docs, "Get Guild Messages
+/// Search" (2026-03): a 202 has `retry_after`. Errors other than these condemn nothing.
+[[nodiscard]] constexpr bool reads_body(int status) noexcept {
+    return status == 429 || status == 404 || status == 403 || status == 401 || status == 202;
+}
 
 /// The receiver of the parser's events; the names of its members are the parser's.
 class RateLimitBodyReader {
@@ -36,13 +63,18 @@ public:
 
     bool null() { return true; }
     bool boolean(bool value) {
-        if (field_ == Field::global && value) result_.global = true;
+        if (field_ == Field::global) {
+            result_.has_global = true;
+            result_.global = result_.global || value;
+        }
+        if (field_ == Field::cloudflare && value) result_.cloudflare = true;
         return true;
     }
     bool number_integer(std::int64_t) { return true; } // the parser's name for negative ones
     bool number_unsigned(std::uint64_t value) {
         constexpr auto most = static_cast<std::uint64_t>(longest_wait.count());
         if (value <= most) take_wait(std::chrono::seconds{value});
+        take_code(value);
         return true;
     }
     bool number_float(double value, const std::string& text) {
@@ -54,13 +86,17 @@ public:
         }
         return true;
     }
-    bool string(std::string&) { return true; }
+    bool string(std::string& value) {
+        // Observed 2022-01, shardlab/discordrb#120, and 2023-01, discord-api-docs#5810.
+        if (field_ == Field::message && value.starts_with("You are being blocked")) {
+            result_.blocked = true;
+        }
+        return true;
+    }
     bool binary(nlohmann::json::binary_t&) { return true; }
 
     bool key(std::string& name) {
-        field_ = Field::other;
-        if (depth_ == 1 && name == "retry_after") field_ = Field::retry_after;
-        if (depth_ == 1 && name == "global") field_ = Field::global;
+        field_ = depth_ == 1 ? field_of(name) : Field::other;
         return true;
     }
 
@@ -74,12 +110,30 @@ public:
     }
 
 private:
-    enum class Field : std::uint8_t { other, retry_after, global };
+    enum class Field : std::uint8_t { other, retry_after, global, code, message, cloudflare };
+
+    [[nodiscard]] static Field field_of(std::string_view name) {
+        if (name == "retry_after") return Field::retry_after;
+        if (name == "global") return Field::global;
+        if (name == "code") return Field::code;
+        if (name == "message") return Field::message;
+        if (name == "cloudflare_error") return Field::cloudflare;
+        return Field::other;
+    }
 
     /// Of several values the longest wait is the safe one.
     void take_wait(std::chrono::nanoseconds wait) {
         if (field_ != Field::retry_after) return;
         result_.retry_after = std::max(result_.retry_after.value_or(wait), wait);
+    }
+
+    /// Of two codes that differ neither is believed.
+    void take_code(std::uint64_t value) {
+        if (field_ != Field::code || value > std::numeric_limits<std::int32_t>::max()) return;
+        const auto code = static_cast<std::int32_t>(value);
+        codes_differ_ = codes_differ_ || result_.code.value_or(code) != code;
+        result_.code = code;
+        if (codes_differ_) result_.code.reset();
     }
 
     bool enter() {
@@ -95,6 +149,7 @@ private:
     RateLimitBody result_;
     std::size_t depth_ = 0;
     Field field_ = Field::other; ///< what the next value belongs to
+    bool codes_differ_ = false;
 };
 
 /// Empty when `body` is not JSON, or too long to be an answer of Discord.

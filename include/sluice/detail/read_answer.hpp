@@ -69,6 +69,13 @@ inline core::Observation read_observation(const Response& response) noexcept {
     return response.bucket ? response.bucket->view() : std::string_view();
 }
 
+/// The JSON error code, -1 without one.
+[[nodiscard]] constexpr std::int32_t code_in(const Response& response) noexcept {
+    constexpr std::int64_t greatest = std::numeric_limits<std::int32_t>::max();
+    const std::int64_t code = response.code.value_or(-1);
+    return code < 0 || code > greatest ? -1 : static_cast<std::int32_t>(code);
+}
+
 /// `seen` is what has been read of it. The result refers to the text of `response.bucket`.
 inline core::Answer read_answer(const Response& response, const core::Observation& seen) noexcept {
     return {
@@ -79,6 +86,7 @@ inline core::Answer read_answer(const Response& response, const core::Observatio
         .retry_after = wait_within(response.retry_after),
         .hash = hash_in(response),
         .seen = seen,
+        .code = code_in(response),
     };
 }
 inline core::Answer read_answer(const Response& response) noexcept {

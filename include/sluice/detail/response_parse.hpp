@@ -4,7 +4,7 @@
 // answer was. It keeps no text, so a range may make its elements as it goes.
 //
 // The invariant: no allocation, and no work for a header that is not ours beyond looking at the
-// length and the first letters of its name. Only the body of a 429 costs more.
+// length and the first letters of its name. Only a body that is read costs more.
 #ifndef SLUICE_DETAIL_RESPONSE_PARSE_HPP
 #define SLUICE_DETAIL_RESPONSE_PARSE_HPP
 
@@ -50,14 +50,16 @@ public:
     ResponseReader() noexcept {}
 
     void see(std::string_view name, std::string_view value) noexcept;
-    /// `told` is what the body says, if it is that of a 429.
+    /// `told` is what the body says, if it is one that is read.
     [[nodiscard]] Response finish(int status, std::string_view body,
                                   const RateLimitBody& told) const noexcept;
 
 private:
     /// \param name what follows "X-RateLimit-"
     void see_rate_limit(std::string_view name, std::string_view value) noexcept;
-    [[nodiscard]] bool from_discord(const Response& answer, std::string_view body) const noexcept;
+    [[nodiscard]] bool from_discord(int status, std::string_view body,
+                                    const RateLimitBody& told) const noexcept;
+    static void take_body(Response& answer, const RateLimitBody& told) noexcept;
 
     Once<std::int64_t> limit_;
     Once<std::int64_t> remaining_;
@@ -137,11 +139,11 @@ inline void ResponseReader::see_rate_limit(std::string_view name, std::string_vi
 /// Where they contradict each other (observed 2023-04, discord-api-docs#6109: header 1, body
 /// 1163.097) the later has been the true one.
 [[nodiscard]] inline std::optional<std::chrono::nanoseconds>
-join_waits(const std::optional<Decimal>& header,
+join_waits(const std::optional<std::chrono::nanoseconds>& header,
            const std::optional<std::chrono::nanoseconds>& body) noexcept {
     if (!header) return body;
-    if (!body || std::chrono::ceil<std::chrono::seconds>(*body) != header->value) {
-        return std::max(header->value, body.value_or(header->value));
+    if (!body || std::chrono::ceil<std::chrono::seconds>(*body) != *header) {
+        return std::max(*header, body.value_or(*header));
     }
     return body;
 }
@@ -149,11 +151,21 @@ join_waits(const std::optional<Decimal>& header,
 /// Observed 2023-09, discord-api-docs#6407: an answer that reached Discord has `Via: 1.1 google`.
 /// Observed 2022-08 and 2023-01, discord-api-docs#5385 and #5810: Cloudflare's own 429 has neither
 /// `Via` nor rate limit headers, and its body is HTML, text, or JSON without `retry_after`.
-inline bool ResponseReader::from_discord(const Response& answer,
-                                         std::string_view body) const noexcept {
+/// A proxy may drop `Via`, so a body that only Discord writes proves it as well.
+inline bool ResponseReader::from_discord(int status, std::string_view body,
+                                         const RateLimitBody& told) const noexcept {
     if (has_rate_limit_) return true;
-    if (answer.status != 429) return has_via_ || answer.status < 400;
-    return has_via_ && (body.empty() || answer.retry_after_in_body);
+    if (status != 429) return has_via_ || status < 400 || told.is_error_of_discord();
+    return body.empty() ? has_via_ : told.is_refusal_of_discord();
+}
+
+/// Of a 202 the wait counts, which is no refusal; of an error other than a 429 only its code.
+inline void ResponseReader::take_body(Response& answer, const RateLimitBody& told) noexcept {
+    answer.code = told.code;
+    if (answer.status != 429 && answer.status != 202) return;
+    answer.retry_after = join_waits(answer.retry_after, told.retry_after);
+    answer.retry_after_in_body = told.retry_after.has_value();
+    answer.global = answer.global || (answer.status == 429 && told.global);
 }
 
 inline Response ResponseReader::finish(int status, std::string_view body,
@@ -172,10 +184,10 @@ inline Response ResponseReader::finish(int status, std::string_view body,
         answer.reset_after = reset_after->value;
         answer.reset_after_unit = reset_after->unit;
     }
-    answer.retry_after = join_waits(retry_after_.value(), told.retry_after);
-    answer.retry_after_in_body = told.retry_after.has_value();
-    answer.global = global_.value().value_or(false) || answer.scope == Scope::global || told.global;
-    answer.from_discord = from_discord(answer, body);
+    if (const auto& retry_after = retry_after_.value()) answer.retry_after = retry_after->value;
+    answer.global = global_.value().value_or(false) || answer.scope == Scope::global;
+    if (reads_body(status)) take_body(answer, told);
+    answer.from_discord = from_discord(status, body, told);
     return answer;
 }
 
@@ -210,7 +222,8 @@ sluice::Response sluice::Response::parse(int status, Headers&& headers,
     detail::ResponseReader reader;
     for (const auto& element : headers)
         detail::see_element(reader, element);
-    const auto told = status == 429 ? detail::parse_rate_limit_body(body) : detail::RateLimitBody{};
+    const auto told =
+        detail::reads_body(status) ? detail::parse_rate_limit_body(body) : detail::RateLimitBody{};
     return reader.finish(status, body, told);
 }
 
