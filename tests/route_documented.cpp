@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Every route that Discord documents (routes.tsv), filled with realistic ids and parsed in many
-// spellings.
+// Every route that Discord documents (routes.tsv) or that only its specification and the prose of
+// its docs name (routes_spec_only.tsv), filled with realistic ids and parsed in many spellings.
 #include <sluice/detail/route_rules.hpp>
 #include <sluice/route.hpp>
 
@@ -78,24 +78,31 @@ struct Row {
 };
 
 std::vector<Row> documented_routes() {
-    std::ifstream file{SLUICE_TEST_DIR "/routes.tsv"};
     std::vector<Row> rows;
-    for (std::string line; std::getline(file, line);) {
-        if (line.empty() || line.front() == '#') continue;
-        std::istringstream fields{line};
-        Row row;
-        fields >> row.method >> row.path >> std::ws;
-        std::getline(fields, row.major);
-        rows.push_back(row);
+    for (const auto* name : {"/routes.tsv", "/routes_spec_only.tsv"}) {
+        std::ifstream file{std::string{SLUICE_TEST_DIR} + name};
+        for (std::string line; std::getline(file, line);) {
+            if (line.empty() || line.front() == '#') continue;
+            std::istringstream fields{line};
+            Row row;
+            fields >> row.method >> row.path >> std::ws;
+            std::getline(fields, row.major);
+            rows.push_back(row);
+        }
     }
     return rows;
+}
+
+Route filled_route(const Row& row) {
+    return parsed(row.method,
+                  filled(row.path, [&](auto name) { return value_for(name, row.path, 1); }));
 }
 
 } // namespace
 
 TEST_CASE("every documented route is recognised in every spelling of its target", "[R1]") {
     const std::vector<Row> rows = documented_routes();
-    REQUIRE(rows.size() == 229);
+    REQUIRE(rows.size() == 229 + 22);
     std::vector<std::string> prefixes =
         words_of("/api /api/v10 /v9 /api/v6 https://discord.com/api/v10 https://discordapp.com/api "
                  "https://ptb.discord.com/api/v9 https://canary.discord.com/api "
@@ -157,4 +164,58 @@ TEST_CASE("a webhook is named by the routes that end with its token, and by no o
         naming += expected ? 1 : 0;
     }
     CHECK(naming == 6);
+}
+
+TEST_CASE("a documented route is sent without Authorization exactly when its path has a token") {
+    for (const Row& row : documented_routes()) {
+        CAPTURE(row.method, row.path);
+        const bool has_token = row.path.find("token}") != std::string::npos;
+        const auto expected = has_token ? sluice::Authorization::none : sluice::Authorization::bot;
+        CHECK(filled_route(row).authorization() == expected);
+    }
+}
+
+TEST_CASE("a 401 on these documented routes says nothing of the bot token, on all others it does") {
+    // Discord docs of 2026-08-06 and specification of 2026-07-18; GET /oauth2/@me answers 401 to a
+    // valid bot token (staff, discord-api-docs#3945, 2021-10).
+    const std::unordered_set<std::string> others{
+        "GET /oauth2/@me",
+        "GET /oauth2/applications/@me",
+        "GET /oauth2/keys",
+        "GET /oauth2/userinfo",
+        "POST /oauth2/token",
+        "POST /oauth2/token/revoke",
+        "POST /partner-sdk/provisional-accounts/unmerge",
+        "POST /partner-sdk/provisional-accounts/unmerge/bot",
+        "POST /partner-sdk/token",
+        "POST /partner-sdk/token/bot",
+        "PUT /partner-sdk/dms/{}/{}/messages/{}/moderation-metadata",
+        "GET /users/@me/connections",
+        "GET /users/@me/guilds/{}/member",
+        "GET /users/@me/applications/{}/entitlements",
+        "GET /users/@me/applications/{}/role-connection",
+        "PUT /users/@me/applications/{}/role-connection",
+        "DELETE /users/@me/applications/{}/role-connection",
+        "PUT /applications/{}/guilds/{}/commands/permissions",
+        "PUT /applications/{}/guilds/{}/commands/{}/permissions",
+        "PUT /lobbies",
+        "GET /lobbies/{}/messages",
+        "POST /lobbies/{}/messages",
+        "PATCH /lobbies/{}/channel-linking",
+        "DELETE /lobbies/{}/members/@me",
+        "POST /lobbies/{}/members/@me/invites",
+    };
+    std::size_t found = 0;
+    for (const Row& row : documented_routes()) {
+        CAPTURE(row.method, row.path);
+        const Route route = filled_route(row);
+        const bool of_others = others.contains(std::string{route.text()});
+        const bool has_token = row.path.find("token}") != std::string::npos;
+        CHECK(sluice::detail::speaks_of_bot_token(route) == !(of_others || has_token));
+        CHECK_FALSE(sluice::detail::speaks_of_bot_token(route.unauthenticated()));
+        CHECK(sluice::detail::speaks_of_bot_token(route.sublimit("name")) ==
+              sluice::detail::speaks_of_bot_token(route));
+        found += of_others ? 1 : 0;
+    }
+    CHECK(found == others.size());
 }

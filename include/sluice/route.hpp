@@ -16,6 +16,7 @@
 
 #include <sluice/core/major.hpp>
 #include <sluice/detail/route_argument.hpp>
+#include <sluice/detail/route_individual.hpp>
 #include <sluice/detail/route_major.hpp>
 #include <sluice/detail/route_segment.hpp>
 #include <sluice/detail/route_target.hpp>
@@ -36,10 +37,20 @@ namespace sluice {
 using Major = core::Major;
 using MajorKind = core::MajorKind;
 
+/// Whose limits a request counts against. Discord docs, "Rate Limits": those of whoever the
+/// Authorization header names; without one, those of the address it comes from.
+enum class Authorization : std::uint8_t {
+    bot, ///< the header names the bot, or whoever else the limiter is of
+    none ///< no header: the outgoing address
+};
+
+class Route;
+
 namespace detail {
 template <FixedString Text>
 class RouteTemplate;
-}
+constexpr bool speaks_of_bot_token(const Route& asked) noexcept; // in route_rules.hpp
+} // namespace detail
 
 /// One call of one route. A small value: copy it, compare it, use it as a key. It holds no
 /// reference to what it was made from. Distinct and shared objects are safe to read anywhere.
@@ -79,6 +90,22 @@ public:
     /// Stands for the name given to sublimit(); 0 without one.
     [[nodiscard]] constexpr std::uint32_t tag() const noexcept { return tag_; }
 
+    /// The same route, sent without an Authorization header: a public one, such as
+    /// GET /invites/{}, by a client that keeps the bot's allowance for what needs it.
+    [[nodiscard]] constexpr Route unauthenticated() const noexcept {
+        return with_authorization(Authorization::none);
+    }
+
+    /// The same route, sent with the bot's Authorization although its path has a token: such a
+    /// webhook counts against the bot (observed 2022-12, discord-api-docs#5806).
+    [[nodiscard]] constexpr Route authenticated() const noexcept {
+        return with_authorization(Authorization::bot);
+    }
+
+    /// By default none where the path has a token, a webhook's or an interaction's, and bot
+    /// elsewhere. Part of the route's identity, because the counters are others.
+    [[nodiscard]] constexpr Authorization authorization() const noexcept { return authorization_; }
+
     /// Discord docs, "Rate Limits": interaction endpoints are not bound to the global limit, the
     /// callback and the follow-ups alike.
     [[nodiscard]] constexpr bool exempt_from_global() const noexcept {
@@ -90,15 +117,23 @@ public:
     [[nodiscard]] constexpr std::uint64_t message_id() const noexcept { return message_id_; }
 
     friend constexpr bool operator==(const Route& a, const Route& b) noexcept {
-        return a.id_ == b.id_ && a.tag_ == b.tag_ && a.major_ == b.major_;
+        return a.id_ == b.id_ && a.tag_ == b.tag_ && a.major_ == b.major_ &&
+               a.authorization_ == b.authorization_;
     }
 
 private:
     template <detail::FixedString Text>
     friend class detail::RouteTemplate;
+    friend constexpr bool detail::speaks_of_bot_token(const Route& asked) noexcept;
 
     constexpr Route(std::uint64_t id, std::string_view text, std::uint8_t method, MajorKind kind,
-                    detail::Arguments arguments);
+                    bool of_another, detail::Arguments arguments);
+
+    [[nodiscard]] constexpr Route with_authorization(Authorization authorization) const noexcept {
+        Route changed = *this;
+        changed.authorization_ = authorization;
+        return changed;
+    }
 
     std::uint64_t id_ = 0;
     Major major_{};
@@ -106,6 +141,8 @@ private:
     std::uint64_t message_id_ = 0;
     std::uint32_t tag_ = 0;
     std::uint8_t method_ = 0; ///< index into detail::methods
+    Authorization authorization_ = Authorization::bot;
+    bool of_another_ = false; ///< see detail::is_of_another_individual
 };
 
 namespace detail {
@@ -143,7 +180,7 @@ public:
         check_count<sizeof...(Ids)>();
         const std::array<Argument, sizeof...(Ids)> arguments{argument_of(ids)...};
         if (!all_valid(arguments)) return {};
-        return Route{id, text, method_number, major, arguments};
+        return Route{id, text, method_number, major, of_another, arguments};
     }
 
     /// The path to request, percent-encoded; empty when operator() would give an invalid route.
@@ -168,6 +205,7 @@ private:
     static constexpr std::string_view method = Text.view().substr(0, index_of(Text.view(), ' '));
     static constexpr std::uint8_t method_number = method_index(method);
     static constexpr MajorKind major = major_kind_of_template(segments);
+    static constexpr bool of_another = is_of_another_individual(segments);
     static constexpr std::uint64_t id = identity_of(method, segments);
     static constexpr auto normalised = [] {
         std::array<char, normalised_size(method, segments)> chars{};
@@ -195,12 +233,15 @@ inline constexpr std::uint64_t delete_message = identity_of("DELETE /channels/{}
 } // namespace detail
 
 constexpr Route::Route(std::uint64_t id, std::string_view text, std::uint8_t method, MajorKind kind,
-                       detail::Arguments arguments)
+                       bool of_another, detail::Arguments arguments)
     : id_{id},
       major_{detail::major_of(kind, arguments)},
       text_{text},
       message_id_{id == detail::delete_message ? arguments[1].number : 0},
-      method_{method} {}
+      method_{method},
+      authorization_{major_.family() == MajorKind::webhook_token ? Authorization::none
+                                                                 : Authorization::bot},
+      of_another_{of_another} {}
 
 constexpr Route Route::sublimit(std::string_view name) const noexcept {
     Route tagged = *this;
@@ -224,8 +265,12 @@ inline std::optional<Route> Route::parse(std::string_view method,
         if (segment.argument) arguments[count++] = detail::argument_of_text(segment.text);
     }
     const std::uint64_t id = detail::identity_of(method, segments);
-    return Route{id, detail::interned_text(id, method, segments), number,
-                 detail::major_kind(segments), detail::Arguments{arguments}.subview(0, count)};
+    return Route{id,
+                 detail::interned_text(id, method, segments),
+                 number,
+                 detail::major_kind(segments),
+                 detail::is_of_another_individual(segments),
+                 detail::Arguments{arguments}.subview(0, count)};
 }
 
 } // namespace sluice
@@ -233,8 +278,10 @@ inline std::optional<Route> Route::parse(std::string_view method,
 template <>
 struct std::hash<sluice::Route> {
     [[nodiscard]] constexpr std::size_t operator()(const sluice::Route& route) const noexcept {
-        // Both parts are well mixed already; the tag is spread so that it does not just add 1.
-        const std::uint64_t tagged = route.id() + route.tag() * 0x9e3779b97f4a7c15ULL;
+        // Both parts are well mixed already; tag and authorization are spread.
+        const std::uint64_t tag =
+            std::uint64_t{route.tag()} << 1U | static_cast<std::uint64_t>(route.authorization());
+        const std::uint64_t tagged = route.id() + tag * 0x9e3779b97f4a7c15ULL;
         return static_cast<std::size_t>(tagged) ^ route.major().hash();
     }
 };

@@ -62,6 +62,24 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
     return std::find(names.begin(), names.end(), asked.id()) != names.end();
 }
 
+/// Whether a 401 means that the bot token is refused: nothing more may be sent with it then.
+/// False for requests without it, for paths that have a token of their own (JSON code 50027), and
+/// for routes which other individuals are authorised for.
+[[nodiscard]] constexpr bool speaks_of_bot_token(const Route& asked) noexcept {
+    // Docs, "Application Commands": a bot token gets an error. Docs, "Lobby": bearer only; POST
+    // /lobbies and .../messages/{}/moderation-metadata are the bot's.
+    constexpr std::array<std::uint64_t, 5> bearer_only{
+        identity_of("PUT /applications/{}/guilds/{}/commands/permissions"),
+        identity_of("PUT /applications/{}/guilds/{}/commands/{}/permissions"),
+        identity_of("PUT /lobbies"),
+        identity_of("GET /lobbies/{}/messages"),
+        identity_of("POST /lobbies/{}/messages"),
+    };
+    if (asked.authorization_ == Authorization::none || asked.of_another_) return false;
+    if (asked.major().family() == MajorKind::webhook_token) return false;
+    return std::find(bearer_only.begin(), bearer_only.end(), asked.id()) == bearer_only.end();
+}
+
 } // namespace sluice::detail
 
 #endif
