@@ -184,7 +184,8 @@ public:
 private:
     void submit(Call& call) {
         core::Lane& its_lane = lane(call.target);
-        if (scheduler.try_admit(its_lane, now, call.place, call.min_remaining)) {
+        const bool pauses = call.place.not_before > now;
+        if (!pauses && scheduler.try_admit(its_lane, now, call.place, call.min_remaining)) {
             order.push_back(call.number);
         } else {
             scheduler.enqueue(call, its_lane, now, call.bound);

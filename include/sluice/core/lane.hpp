@@ -32,13 +32,15 @@ struct Place {
     Lane* lane = nullptr;     ///< the queue it was taken from; kept after settling, for a retry
     Bucket* bucket = nullptr; ///< the bucket that issued it; null: nothing is held
     Time sent{};
-    std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
+    std::uint64_t arrival = 0;     ///< order of arrival; 0: has not arrived yet
+    Time not_before = Time::min(); ///< until then this request pauses, and nobody else does
     GlobalLimit::Slot slot = 0;
-    std::uint8_t token = 0; ///< which of the bot's tokens it is for, counted round
+    std::uint8_t token = 0;    ///< which of the bot's tokens it is for, counted round
+    std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
     SlotOf slot_of = SlotOf::nobody;
-    bool warm = false;     ///< issued while a connection was known to be open
-    bool probe = false;    ///< issued before the bucket had any answer
-    bool in_crowd = false; ///< issued to find out about a limit shared with other lanes
+    bool warm : 1 = false;     ///< issued while a connection was known to be open
+    bool probe : 1 = false;    ///< issued before the bucket had any answer
+    bool in_crowd : 1 = false; ///< issued to find out about a limit shared with other lanes
 
     [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
 };
@@ -62,6 +64,7 @@ struct Waiter : ListHook {
     std::uint32_t min_remaining =
         0; ///< refused at its turn when fewer requests remain, itself included
     HeapPosition bound_position = nowhere; ///< its bound is the key, if it has one
+    HeapPosition delay_position = nowhere; ///< while it pauses: Place::not_before is the key
     WaiterState state = WaiterState::idle;
     Refused why = Refused::ended; ///< beside WaiterState::refused
 };

@@ -15,6 +15,7 @@
 
 #include <sluice/core/allowance.hpp>
 #include <sluice/core/answer.hpp>
+#include <sluice/core/backoff.hpp>
 #include <sluice/core/bucket.hpp>
 #include <sluice/core/event.hpp>
 #include <sluice/core/fifo.hpp>
@@ -53,8 +54,7 @@ struct Settings {
     std::int64_t headerless_width = 50; ///< in flight at once on a route that names no limits
     Duration credit_cap = std::chrono::milliseconds(200);
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
-    Duration first_backoff = std::chrono::milliseconds(500); ///< after a 5xx; doubles
-    Duration max_backoff = std::chrono::seconds(16);
+    Backoff backoff = {};     ///< of a request that has to pause by itself
     IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
     bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
     bool record_events = false;
@@ -182,6 +182,7 @@ public:
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out. It leaves
     /// with a refusal when it is still queued at its bound.
+    /// Before Place::not_before it waits outside the lane, whose others go on, and enters it then.
     void enqueue(Waiter& waiter, Lane& lane, Time now, Time bound = never);
     /// Takes a queued waiter out; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);
@@ -216,7 +217,8 @@ public:
     void advance(Time now) { advance(now, settings_.serves_at_once); }
     /// When advance() has something to do by itself, or `never`.
     [[nodiscard]] Time next_wake() const noexcept {
-        return std::min(global_wake_, std::min(wakes_.least(), bounds_.least()));
+        return std::min(std::min(global_wake_, delayed_.least()),
+                        std::min(wakes_.least(), bounds_.least()));
     }
 
     /// Waiters that were granted or refused since the last call, in order. The caller owns them
@@ -243,6 +245,11 @@ public:
 
     /// Takes every queued waiter out, in order of arrival within each lane, as refused.
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
+    /// The waiters that pause by themselves, in no order. `visit` must not change them.
+    template <class Visitor>
+    void each_delayed(Visitor visit) const {
+        delayed_.each_of_first(delayed_.size(), [&](Waiter& waiter, Time) { visit(waiter); });
+    }
 
     /// What a limiter in another process would want to know, for restore(). Both are templates so
     /// that only units that call them compile them; `Saved` is Snapshot.
@@ -312,8 +319,13 @@ private:
     [[nodiscard]] Time predict_chance(Individual who, Time now, std::int64_t ahead);
     [[nodiscard]] Time closed_until(Individual who, Time now);
     [[nodiscard]] bool interactions_bound(Time now) const noexcept { return now < bound_until_; }
+    /// Calls `use` with the slow start of the individual, under whatever lock that takes.
     template <class Use>
-    decltype(auto) with_start(Individual who, Use use);
+    decltype(auto) with_start(Individual who, Use use) {
+        if (who == Individual::token) return use(bot_.start);
+        if (who == Individual::interaction) return use(interactions_);
+        return gate_->with_tokenless([&](Allowance& allowed) { return use(allowed.start); });
+    }
     void give_back_slot(const Place& place, Time now);
     void lose_slot(const Place& place, Time now);
     void cancel_slot(const Place& place);
@@ -327,6 +339,10 @@ private:
     void refuse(Waiter& waiter, Refused why);
     [[nodiscard]] static WaiterList::iterator find_turn(Lane& lane, Waiter& retry) noexcept;
     void unqueue(Waiter& waiter) noexcept;
+    void enter(Waiter& waiter);
+    bool enter_due(Time now, std::size_t& left);
+    template <class Which>
+    std::size_t refuse_delayed(Which which, Refused why, Time now);
     void serve(Bucket& bucket, Time now);
     [[nodiscard]] Lane* lane_with_room(Bucket& bucket, Time now);
     [[nodiscard]] std::optional<Individual> next_served(Time now);
@@ -451,6 +467,7 @@ private:
     IndexedHeap<Bucket, Time, &Bucket::wake_position> wakes_;
     ReadyQueue ready_;
     IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
+    IndexedHeap<Waiter, Time, &Waiter::delay_position> delayed_; // in no lane until then
     WaiterList finished_;
     Counters counters_;
     std::vector<Event> events_;
@@ -479,6 +496,7 @@ private:
 
 #include <sluice/core/detail/scheduler_admission.hpp>
 #include <sluice/core/detail/scheduler_answers.hpp>
+#include <sluice/core/detail/scheduler_delays.hpp>
 #include <sluice/core/detail/scheduler_individuals.hpp>
 #include <sluice/core/detail/scheduler_refusals.hpp>
 #include <sluice/core/detail/scheduler_snapshot.hpp>

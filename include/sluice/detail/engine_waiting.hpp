@@ -220,6 +220,10 @@ core::WaiterList Engine<Clock, Mutex>::take_out(const boost::asio::execution_con
             if (&operation.context() == &context) queued.push_back(&operation);
         }
     });
+    scheduler_.each_delayed([&](core::Waiter& waiter) {
+        auto& operation = static_cast<WaitOperation&>(waiter);
+        if (&operation.context() == &context) queued.push_back(&operation);
+    });
     for (WaitOperation* operation : queued) {
         if (operation->state != core::WaiterState::queued) continue; // granted by the one before
         scheduler_.withdraw(*operation, now);

@@ -140,19 +140,16 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
         lane.holders.fetch_add(1, std::memory_order_relaxed);
     }
     if (place.arrival == 0) place.arrival = ++arrivals_;
-    const bool retry = lane.queued != 0 && place.arrival < lane.waiting.back().place.arrival;
-    lane.waiting.insert(retry ? find_turn(lane, waiter) : lane.waiting.end(), waiter);
     waiter.state = WaiterState::queued;
     waiter.place.sent = now; // until it is granted: since when it waits
     note(EventKind::waiting, lane);
-    ++lane.queued;
-    ++lane.bucket->queued;
     ++queued_;
-    if (bound != never) {
-        ++lane.bounded;
-        bounds_.set(waiter, bound);
+    if (bound != never) bounds_.set(waiter, bound);
+    if (place.not_before > now) [[unlikely]] {
+        delayed_.set(waiter, place.not_before);
+        return rest(*lane.bucket, now);
     }
-    registry_.set_waiting(*lane.bucket);
+    enter(waiter);
     serve(*lane.bucket, now);
     serve_global(now);
 }
@@ -173,6 +170,11 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
 
 inline void Scheduler::unqueue(Waiter& waiter) noexcept {
     Lane& lane = *waiter.place.lane;
+    --queued_;
+    if (delayed_.contains(waiter)) [[unlikely]] {
+        bounds_.erase(waiter);
+        return delayed_.erase(waiter);
+    }
     if (lane.last_retry == &waiter) [[unlikely]] {
         const auto at = WaiterList::at(waiter);
         lane.last_retry = at == lane.waiting.begin() ? nullptr : &*std::prev(at);
@@ -180,7 +182,6 @@ inline void Scheduler::unqueue(Waiter& waiter) noexcept {
     WaiterList::erase(waiter);
     --lane.queued;
     --lane.bucket->queued;
-    --queued_;
     if (bounds_.contains(waiter)) {
         --lane.bounded;
         bounds_.erase(waiter);
@@ -280,6 +281,7 @@ inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
 [[gnu::noinline]] inline void Scheduler::advance(Time now, std::size_t left) {
     if (!unfinished_) due_ = now;
     unfinished_ = false;
+    if (!enter_due(now, left)) return;
     constexpr std::size_t steps = 2; // of a bucket that has waited for long, in no cache
     for (; wakes_.least() <= due_; left -= lesser(left, steps)) {
         if (left == 0) return stop_here(now);
@@ -314,7 +316,7 @@ inline std::size_t Scheduler::collect(Time now, Duration idle) {
 }
 
 inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
-    std::size_t refused = 0;
+    std::size_t refused = refuse_delayed([](const Lane&) { return true; }, why, now);
     registry_.each_waiting_lane([&](Lane& lane) {
         refused += lane.queued;
         refuse_lane(lane, why, now);

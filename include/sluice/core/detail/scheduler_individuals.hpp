@@ -19,20 +19,6 @@
 
 namespace sluice::core {
 
-/// Calls `use` with the slow start of the individual, under whatever lock that takes.
-template <class Use>
-decltype(auto) Scheduler::with_start(Individual who, Use use) {
-    switch (who) {
-    case Individual::token:
-        return use(bot_.start);
-    case Individual::address:
-        return gate_->with_tokenless([&](Allowance& allowed) { return use(allowed.start); });
-    case Individual::interaction:
-        break;
-    }
-    return use(interactions_);
-}
-
 /// Whether the individual may send one more. What concerns all of the address is asked apart.
 inline bool Scheduler::lets_go(Individual who, Time now) {
     const auto credit_now = [&] { return credit(now); };
@@ -127,7 +113,7 @@ inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, Answ
     const bool exempt = who == Individual::interaction;
     const LaneKey key{lane.route, lane.major(), lane.tag};
     outage_of(who).fail(key.hash(), exempt ? exempt_successes_ : all - exempt_successes_, sent, now,
-                        greater(settings_.first_backoff, Duration(1)), settings_.max_backoff);
+                        greater(settings_.backoff.first, Duration(1)), settings_.backoff.most);
 }
 
 /// A limit shared with others refused a request of this lane, which waits for its end.

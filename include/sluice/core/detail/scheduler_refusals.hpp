@@ -150,7 +150,7 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
         if (only && waiter.place.lane->traits.individual() != *only) {
             if (spared.size() == most_passed_over) break;
             spared.emplace_back(&waiter, bounds_.top_key());
-            --waiter.place.lane->bounded;
+            if (!delayed_.contains(waiter)) --waiter.place.lane->bounded;
             bounds_.erase(waiter);
             continue;
         }
@@ -161,7 +161,7 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
     }
     for (const auto& [waiter, bound] : spared) {
         if (waiter->state != WaiterState::queued) continue;
-        ++waiter->place.lane->bounded;
+        if (!delayed_.contains(*waiter)) ++waiter->place.lane->bounded;
         bounds_.set(*waiter, bound);
     }
 }
@@ -212,6 +212,7 @@ inline void Scheduler::try_latch(const Lane& lane, Time now) noexcept {
 /// One that this misses is refused at its turn.
 inline void Scheduler::refuse_all_of(Lane& lane, Refused why, Time now) {
     const auto refuse_one = [&](Lane& other) { refuse_lane(other, why, now); };
+    refuse_delayed([&](const Lane& other) { return other.major() == lane.major(); }, why, now);
     for (Lane& other : lane.bucket->lanes)
         refuse_one(other);
     registry_.each_lane_of_webhook(lane.major(), refuse_one);
@@ -265,6 +266,8 @@ inline void Scheduler::judge_tokens(Lane& lane, const Answer& answer, Time now) 
                !answer.old_token &&
                (answer.code == none || answer.code == general || answer.code == unauthorized)) {
         if (std::exchange(unauthorized_, true)) return;
+        refuse_delayed([](const Lane& other) { return !other.traits.tokenless; },
+                       Refused::unauthorized, now);
         registry_.each_waiting_lane([&](Lane& other) {
             if (!other.traits.tokenless) refuse_lane(other, Refused::unauthorized, now);
         });

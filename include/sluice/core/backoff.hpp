@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// How long a single request pauses before it is tried again, when nothing told it how long: after a
+// 5xx, after a lost connection, and while a result is not ready yet.
+#ifndef SLUICE_CORE_BACKOFF_HPP
+#define SLUICE_CORE_BACKOFF_HPP
+
+#include <sluice/core/time.hpp>
+
+#include <chrono>
+#include <cstdint>
+
+namespace sluice::core {
+
+struct Backoff {
+    Duration first = std::chrono::milliseconds(500);
+    Duration most = std::chrono::seconds(16);
+};
+
+/// The pause after so many failures in a row: doubling, and spread over its upper half, so that
+/// requests which failed together do not come back together. The mixing is SplitMix64's (Steele,
+/// Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+[[nodiscard]] constexpr Duration pause_after(const Backoff& backoff, int failures,
+                                             std::uint64_t arrival, Time moment) noexcept {
+    const Duration most = in_range(backoff.most);
+    Duration whole = lesser(in_range(backoff.first), most);
+    for (int i = 1; i < failures && whole < most; ++i)
+        whole = whole > most / 2 ? most : whole * 2;
+    std::uint64_t mixed = static_cast<std::uint64_t>(moment.time_since_epoch().count()) +
+                          arrival * 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebULL;
+    mixed ^= mixed >> 31U;
+    const std::int64_t half = whole.count() / 2;
+    const auto spread = static_cast<std::uint64_t>(greater<std::int64_t>(1, half));
+    return Duration(whole.count() - half + static_cast<std::int64_t>(mixed % spread));
+}
+
+} // namespace sluice::core
+
+#endif

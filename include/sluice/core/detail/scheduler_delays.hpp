@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheduler: requests that pause by themselves while others of their lane go on. Included by
+// core/scheduler.hpp only.
+#ifndef SLUICE_CORE_DETAIL_SCHEDULER_DELAYS_HPP
+#define SLUICE_CORE_DETAIL_SCHEDULER_DELAYS_HPP
+
+#include <sluice/core/scheduler.hpp>
+
+#include <cstddef>
+#include <vector>
+
+namespace sluice::core {
+
+/// Puts a queued waiter into its lane, in order of arrival. serve() has to follow.
+inline void Scheduler::enter(Waiter& waiter) {
+    Lane& lane = *waiter.place.lane;
+    const bool retry = lane.queued != 0 && waiter.place.arrival < lane.waiting.back().place.arrival;
+    lane.waiting.insert(retry ? find_turn(lane, waiter) : lane.waiting.end(), waiter);
+    ++lane.queued;
+    ++lane.bucket->queued;
+    if (bounds_.contains(waiter)) ++lane.bounded;
+    registry_.set_waiting(*lane.bucket);
+}
+
+/// Whose pause is over enters its lane, which is due at once. All of them before anybody goes: they
+/// keep their order. False: nothing is `left` of what one call may do.
+[[gnu::noinline]] inline bool Scheduler::enter_due(Time now, std::size_t& left) {
+    for (; delayed_.least() <= due_; --left) {
+        if (left == 0) {
+            stop_here(now);
+            return false;
+        }
+        Waiter& waiter = delayed_.top();
+        delayed_.erase(waiter);
+        enter(waiter);
+        wakes_.set(*waiter.place.lane->bucket, due_);
+    }
+    return true;
+}
+
+/// Of such lanes, in order of arrival: which takes along all that wait there.
+template <class Which>
+std::size_t Scheduler::refuse_delayed(Which which, Refused why, Time now) {
+    std::vector<Waiter*> entering;
+    each_delayed([&](Waiter& waiter) {
+        if (which(*waiter.place.lane)) entering.push_back(&waiter);
+    });
+    for (Waiter* waiter : entering) {
+        delayed_.erase(*waiter);
+        enter(*waiter);
+    }
+    std::size_t refused = 0;
+    for (const Waiter* waiter : entering) {
+        refused += waiter->place.lane->queued;
+        refuse_lane(*waiter->place.lane, why, now);
+    }
+    return refused;
+}
+
+} // namespace sluice::core
+
+#endif
