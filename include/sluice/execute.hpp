@@ -7,14 +7,16 @@
 //
 // A 429 goes back to the front of its lane and waits there. 502 and 503 mean that the request did
 // not run (Discord docs, "HTTP response codes": 502, "wait a bit and retry") and are always
-// repeated. 500, 504 and a lost connection leave that open (discordjs/discord.js#2655, 2018-07: a
-// message sent twice), so they are repeated only for GET, PUT and DELETE, or when the caller says
-// that repeating is safe: for messages, put a `nonce` with `"enforce_nonce": true` into the body,
-// and Discord creates one message however often it is sent (Discord docs, "Create Message").
+// repeated. 500, 504, Cloudflare's own 5xx and a lost connection leave that open
+// (discordjs/discord.js#2655, 2018-07: a message sent twice), so they are repeated only for GET,
+// PUT and DELETE, or when the caller says that repeating is safe: for messages, put a `nonce` with
+// `"enforce_nonce": true` into the body, and Discord creates one message however often it is sent
+// (Discord docs, "Create Message").
 #ifndef SLUICE_EXECUTE_HPP
 #define SLUICE_EXECUTE_HPP
 
 #include <sluice/bucket_manager.hpp>
+#include <sluice/core/backoff.hpp>
 #include <sluice/error.hpp>
 #include <sluice/response.hpp>
 #include <sluice/route.hpp>
@@ -27,9 +29,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/system/system_error.hpp>
 
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
 #include <exception>
 #include <optional>
 #include <type_traits>
@@ -45,8 +45,9 @@ struct ExecuteOptions {
     std::optional<std::chrono::nanoseconds> total = std::nullopt;
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of the first acquire
     int max_tries = 5; ///< of tries that end in a 5xx or without an answer; 429s are not counted
-    std::chrono::nanoseconds first_backoff = std::chrono::milliseconds(500); ///< doubles
-    std::chrono::nanoseconds max_backoff = std::chrono::seconds(16);
+    std::optional<std::chrono::nanoseconds> first_backoff =
+        std::nullopt;                                                   ///< default: the limiter's
+    std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt; ///< likewise
 };
 
 namespace detail {
@@ -77,16 +78,14 @@ public:
     boost::asio::awaitable<void> run() {
         try {
             Ticket ticket = co_await limiter_.acquire(route_, first_wait());
-            arrival_ = TicketAccess::place(ticket).arrival;
             for (;;) {
                 co_await attempt(ticket);
-                if (!again()) co_return;
-                if (backoff_ > backoff_.zero()) co_await limiter_.sleep(backoff_);
+                if (!again(ticket)) co_return;
                 co_await ticket.reacquire();
             }
         } catch (const Error& error) {
-            // The last reply says more than that its repetition would have to wait too long.
-            if (reply_ && error.code() == errc::wait_too_long) co_return;
+            // How the last try ended says more than that the next would have to wait too long.
+            if ((reply_ || failure_) && error.code() == errc::wait_too_long) co_return;
             ended_ = std::current_exception();
         } catch (...) {
             ended_ = std::current_exception();
@@ -136,44 +135,26 @@ private:
         reply_.reset();
     }
 
-    /// Whether to try once more, and after which pause.
-    bool again() {
-        backoff_ = backoff_.zero();
+    /// Whether to try once more. The ticket then knows how long it has to pause before.
+    bool again(Ticket& ticket) {
         if (!failed_ && status_ == 429) return verdict_.retry && fits(verdict_.after);
         const bool idempotent = options_.safe || is_idempotent(route_.method());
-        const bool undecided = failed_ || status_ == 500 || status_ == 504;
-        const bool retry = undecided ? idempotent : status_ == 502 || status_ == 503;
+        const bool undecided = failed_ || core::may_have_run(status_);
+        const bool retry = undecided ? idempotent : core::did_not_run(status_);
         if (!retry || ++tries_ >= options_.max_tries) return false;
-        backoff_ = pause();
-        return fits(backoff_);
+        return fits(TicketAccess::pause(ticket, backoff_of(ticket), tries_));
+    }
+
+    core::Backoff backoff_of(Ticket& ticket) const {
+        core::Backoff backoff = TicketAccess::issuer(ticket)->backoff();
+        backoff.first = options_.first_backoff.value_or(backoff.first);
+        backoff.most = options_.max_backoff.value_or(backoff.most);
+        return backoff;
     }
 
     /// Rather the last reply now than after a wait that cannot lead to another.
     bool fits(std::chrono::nanoseconds wait) const {
         return !deadline_ || wait < *deadline_ - limiter_.now();
-    }
-
-    /// Doubling, and spread over its upper half so that clients do not come back together.
-    std::chrono::nanoseconds pause() const {
-        constexpr std::chrono::nanoseconds none{0};
-        const auto most = std::max(none, options_.max_backoff);
-        auto whole = std::max(none, options_.first_backoff);
-        for (int i = 1; i < tries_; ++i)
-            whole = whole > most / 2 ? most : whole * 2;
-        whole = std::min(whole, most);
-        const std::int64_t half = whole.count() / 2;
-        const auto spread = static_cast<std::uint64_t>(std::max<std::int64_t>(1, half));
-        return std::chrono::nanoseconds(half + static_cast<std::int64_t>(random() % spread));
-    }
-
-    /// Different for each request, try and moment; the mixing is SplitMix64's (Steele, Lea, Flood,
-    /// "Fast Splittable Pseudorandom Number Generators", 2014).
-    std::uint64_t random() const {
-        const auto moment = static_cast<std::uint64_t>(limiter_.now().time_since_epoch().count());
-        std::uint64_t mixed = moment + arrival_ * 0x9e3779b97f4a7c15ULL;
-        mixed = (mixed ^ (mixed >> 30U)) * 0xbf58476d1ce4e5b9ULL;
-        mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebULL;
-        return mixed ^ (mixed >> 31U);
     }
 
     Manager& limiter_;
@@ -184,9 +165,7 @@ private:
     std::exception_ptr failure_; // of the connection
     std::exception_ptr ended_;   // of the wait for a ticket, or by cancellation
     Verdict verdict_;
-    std::chrono::nanoseconds backoff_{0};
     std::optional<Instant> deadline_;
-    std::uint64_t arrival_ = 0;
     int status_ = 0;
     int tries_ = 0;
     bool failed_ = false;

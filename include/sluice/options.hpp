@@ -45,6 +45,12 @@ struct Options {
     /// Added to every wait that a 429 tells.
     std::chrono::nanoseconds retry_margin{0};
 
+    /// How long a single request pauses after a try that may be repeated and told no wait: 502 and
+    /// 503, for GET, PUT and DELETE any 5xx that can pass. Doubles with each such try up to the
+    /// other, and is spread over its upper half. 0: not at all.
+    std::chrono::nanoseconds first_backoff = std::chrono::milliseconds(500);
+    std::chrono::nanoseconds max_backoff = std::chrono::seconds(16);
+
     /// Bounds how long a slow answer holds its slot of the global limit; 0: it does not. Off by
     /// default, because it voids the guarantee that the limit is never exceeded.
     std::optional<std::chrono::nanoseconds> longest_global_hold = std::nullopt;

@@ -1,16 +1,32 @@
 // SPDX-License-Identifier: MIT
 //
 // How long a single request pauses before it is tried again, when nothing told it how long: after a
-// 5xx, after a lost connection, and while a result is not ready yet.
+// 5xx, after a lost connection, and while a result is not ready yet; and after which status it may
+// be tried again at all.
 #ifndef SLUICE_CORE_BACKOFF_HPP
 #define SLUICE_CORE_BACKOFF_HPP
 
+#include <sluice/core/lane.hpp>
 #include <sluice/core/time.hpp>
 
 #include <chrono>
 #include <cstdint>
 
 namespace sluice::core {
+
+/// Discord docs, "HTTP response codes": 502, no gateway was available, "wait a bit and retry". RFC
+/// 9110, 15.6.4: 503, the server cannot take it on now. Such a request did not run and was not
+/// counted.
+[[nodiscard]] constexpr bool did_not_run(int status) noexcept {
+    return status == 502 || status == 503;
+}
+/// Nobody knows whether such a request has run. 520 to 525, 529 and 530 are Cloudflare's, for a
+/// connection to Discord that broke (Cloudflare docs, "5xx errors"; JDA repeats 520 to 524 and
+/// 529).
+[[nodiscard]] constexpr bool may_have_run(int status) noexcept {
+    return status == 500 || status == 504 || (status >= 520 && status <= 525) || status == 529 ||
+           status == 530;
+}
 
 struct Backoff {
     Duration first = std::chrono::milliseconds(500);
@@ -34,6 +50,12 @@ struct Backoff {
     const std::int64_t half = whole.count() / 2;
     const auto spread = static_cast<std::uint64_t>(greater<std::int64_t>(1, half));
     return Duration(whole.count() - half + static_cast<std::int64_t>(mixed % spread));
+}
+
+/// One more try of this request has failed in a way that may pass.
+inline void pause(Place& place, const Backoff& backoff, Time now) noexcept {
+    if (place.failures < UINT8_MAX) ++place.failures;
+    place.not_before = now + pause_after(backoff, place.failures, place.arrival, now);
 }
 
 } // namespace sluice::core

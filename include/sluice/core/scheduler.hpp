@@ -194,7 +194,8 @@ public:
 
     /// Applies an answer to the request of this place, and notes in it when that was sent and
     /// received. `sent` is when it really left, for the round trip, or `never` if nobody said.
-    /// Afterwards the place is settled.
+    /// Afterwards the place is settled. If it then has failures the request may be repeated, and
+    /// pauses until Place::not_before, as after a 429 without any.
     AnswerKind answer(Place& place, Answer& answer, Time sent, Time now);
     /// The same for what nearly every answer is: a success that names the bucket it was expected
     /// from, while nobody waits there and nothing is in doubt. It asks once for all that answer()
@@ -204,6 +205,8 @@ public:
     bool answer_plain(Place& place, std::string_view hash, const Observation& seen, Time sent);
     /// Applies an answer to a request that was made without a place.
     AnswerKind answer_unplaced(Lane& lane, Answer& answer, Time now);
+    /// Notes in its place, which may hold nothing, whether such a request may be tried again.
+    void judge(Place& place, const Lane& lane, const Answer& answer, Time now) noexcept;
     /// Sent, and nobody will ever know more.
     void lose(Place& place, Time now);
     /// Never sent.

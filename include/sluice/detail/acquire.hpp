@@ -5,6 +5,8 @@
 #ifndef SLUICE_DETAIL_ACQUIRE_HPP
 #define SLUICE_DETAIL_ACQUIRE_HPP
 
+#include <sluice/core/backoff.hpp>
+#include <sluice/core/time.hpp>
 #include <sluice/detail/frame_wait.hpp>
 #include <sluice/ticket.hpp>
 
@@ -13,7 +15,9 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/post.hpp>
 
+#include <algorithm>
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -45,6 +49,14 @@ struct TicketAccess {
     static void lose(Ticket& ticket) {
         if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
     }
+    /// The request has failed so many times in a row; returns how long it pauses.
+    static core::Duration pause(Ticket& ticket, const core::Backoff& backoff, int failures) {
+        core::Place& place = ticket.place_;
+        const core::Time now = ticket.issuer_->now();
+        place.failures = static_cast<std::uint8_t>(std::clamp(failures - 1, 0, UINT8_MAX - 1));
+        core::pause(place, backoff, now);
+        return place.not_before - now;
+    }
     /// Settles the ticket if need be. What is returned counts as a holder of the lane only once its
     /// operation has been made: that may fail.
     static core::Place again(Ticket& ticket) {
@@ -54,6 +66,8 @@ struct TicketAccess {
         core::Place place;
         place.arrival = ticket.place_.arrival;
         place.lane = ticket.place_.lane;
+        place.not_before = ticket.place_.not_before;
+        place.failures = ticket.place_.failures;
         return place;
     }
     /// Puts the new place into the ticket that asked for it again, or why there is none.

@@ -91,6 +91,9 @@ public:
     void shut_down(boost::asio::execution_context& context) override;
     Verdict update(core::Place& place, const Response& answer, core::Time sent) override;
     Verdict update(const Route& route, const Response& answer) override;
+    core::Backoff backoff() const noexcept override {
+        return {options_.first_backoff, options_.max_backoff};
+    }
     void lose(core::Place& place) override;
     void cancel(core::Place& place) override;
     std::optional<BucketInfo> find(const Route& route) override;
@@ -138,12 +141,12 @@ private:
     core::Lane& lane_of(const Route& route, core::Time now);
     bool try_take_any(const Route& route, core::Lane* known, std::int64_t min_remaining,
                       core::Place& place, Turn turn);
-    Verdict verdict_of(core::AnswerKind kind, core::Lane& lane, int status, core::Time now,
-                       std::uint64_t arrival);
+    Verdict verdict_of(core::AnswerKind kind, const core::Place& place, core::Lane& lane,
+                       int status, core::Time now);
     Verdict update_any(core::Place& place, const Response& answer, const core::Observation& seen,
                        core::Time sent, Turn turn);
-    Verdict update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
-                            std::uint64_t arrival);
+    Verdict update_unplaced(core::Place& place, core::Lane& lane, core::Answer& answer,
+                            core::Time now);
     Refusal refusal_of(core::Lane& lane, core::Refused why, core::Time now,
                        std::optional<std::chrono::nanoseconds> wait);
     static std::optional<Scope> scope_of(core::Obstacle obstacle) noexcept;
@@ -217,6 +220,7 @@ core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
     settings.headerless_width = std::max<std::int64_t>(1, options.headerless_width);
     settings.credit_cap = core::in_range(options.max_credit);
     settings.retry_margin = core::in_range(options.retry_margin);
+    settings.backoff = {options.first_backoff, options.max_backoff};
     settings.idle.evict_after = core::in_range(options.idle_time);
     settings.idle.dormant_after = std::min(settings.idle.dormant_after, settings.idle.evict_after);
     settings.idle.most_idle = options.max_idle_buckets;
@@ -318,14 +322,13 @@ void Engine<Clock, Mutex>::tell(const std::vector<core::Event>& events) noexcept
 }
 
 template <class Clock, class Mutex>
-[[gnu::noinline]] Verdict Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, core::Lane& lane,
-                                                           int status, core::Time now,
-                                                           std::uint64_t arrival) {
-    const bool retry = status == 429 || status == 502 || status == 503 ||
-                       ((status == 500 || status == 504) && lane.traits.idempotent);
-    if (!retry) return {kind, false, {}};
-    const auto at = scheduler_.predict(lane, now, arrival);
-    return {kind, true, at.value_or(scheduler_.opens(lane, now)) - now};
+[[gnu::noinline]] Verdict
+Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, const core::Place& place, core::Lane& lane,
+                                 int status, core::Time now) {
+    if (status != 429 && place.failures == 0) return {kind, false, {}};
+    const auto at = scheduler_.predict(lane, now, place.arrival);
+    return {kind, true,
+            core::greater(at.value_or(scheduler_.opens(lane, now)), place.not_before) - now};
 }
 
 template <class Clock, class Mutex>
@@ -349,19 +352,18 @@ Engine<Clock, Mutex>::update_any(core::Place& place, const Response& response,
                                  const core::Observation& seen, core::Time sent, Turn turn) {
     const Session session(*this, std::move(turn));
     core::Answer answer = read_answer(response, seen);
-    if (!place.taken()) return update_unplaced(*place.lane, answer, session.now(), place.arrival);
+    if (!place.taken()) return update_unplaced(place, *place.lane, answer, session.now());
     const core::AnswerKind kind = scheduler_.answer(place, answer, sent, session.now());
-    constexpr int least_to_repeat = 429;
-    if (response.status < least_to_repeat) return {kind, false, {}};
-    return verdict_of(kind, *place.lane, response.status, session.now(), place.arrival);
+    return verdict_of(kind, place, *place.lane, response.status, session.now());
 }
 
 template <class Clock, class Mutex>
 [[gnu::noinline]] Verdict
-Engine<Clock, Mutex>::update_unplaced(core::Lane& lane, core::Answer& answer, core::Time now,
-                                      std::uint64_t arrival) {
+Engine<Clock, Mutex>::update_unplaced(core::Place& place, core::Lane& lane, core::Answer& answer,
+                                      core::Time now) {
     const core::AnswerKind kind = scheduler_.answer_unplaced(lane, answer, now);
-    return verdict_of(kind, lane, answer.status, now, arrival);
+    scheduler_.judge(place, lane, answer, now);
+    return verdict_of(kind, place, lane, answer.status, now);
 }
 
 template <class Clock, class Mutex>
@@ -371,8 +373,10 @@ Verdict Engine<Clock, Mutex>::update(const Route& route, const Response& answer)
     const Session session(*this);
     core::Lane& lane = lane_of(route, session.now());
     learn_wall_time(answer, seen.seen, session.now());
+    core::Place last;
+    last.arrival = UINT64_MAX;
     lane.holders.fetch_add(1, std::memory_order_relaxed);
-    const Verdict verdict = update_unplaced(lane, seen, session.now(), UINT64_MAX);
+    const Verdict verdict = update_unplaced(last, lane, seen, session.now());
     lane.holders.fetch_sub(1, std::memory_order_release);
     return verdict;
 }

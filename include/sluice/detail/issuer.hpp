@@ -6,6 +6,7 @@
 #define SLUICE_DETAIL_ISSUER_HPP
 
 #include <sluice/core/answer.hpp>
+#include <sluice/core/backoff.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/options.hpp>
@@ -83,6 +84,8 @@ public:
     /// `sent` is what Ticket::sent() noted, or `unmarked`.
     virtual Verdict update(core::Place& place, const Response& answer, core::Time sent) = 0;
     virtual Verdict update(const Route& route, const Response& answer) = 0;
+    /// How a request pauses after a try that failed.
+    [[nodiscard]] virtual core::Backoff backoff() const noexcept = 0;
     virtual void lose(core::Place& place) = 0;
     virtual void cancel(core::Place& place) = 0;
     [[nodiscard]] virtual std::optional<BucketInfo> find(const Route& route) = 0;

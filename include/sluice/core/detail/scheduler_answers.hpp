@@ -70,6 +70,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
     answer.seen.sent = place.sent;
     answer.seen.received = now;
     answer.old_token = place.token != token_;
+    judge(place, lane, answer, now);
 
     Bucket& issuer = uncount(place, now);
     apply(lane, issuer, answer, kind, now);
@@ -163,7 +164,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
         apply_refusal(lane, issuer, answer, kind, now);
     } else if (answer.has_numbers()) {
         apply_success(lane, issuer, answer, now);
-    } else {
+    } else if (!did_not_run(answer.status)) {
         issuer.lose(now); // it may have been counted: nobody knows
     }
     if (!bounds_.empty()) recheck_bounds(*lane.bucket, now);

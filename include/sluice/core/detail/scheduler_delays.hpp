@@ -12,6 +12,19 @@
 
 namespace sluice::core {
 
+/// Whether the request itself may be tried again, and how long it has to pause for that.
+inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answer,
+                             Time now) noexcept {
+    if (answer.status == 429) return; // whose wait is the bucket's, the lane's or everybody's
+    const bool again =
+        did_not_run(answer.status) || (lane.traits.idempotent && may_have_run(answer.status));
+    if (!again) {
+        place.failures = 0;
+        return;
+    }
+    pause(place, settings_.backoff, now);
+}
+
 /// Puts a queued waiter into its lane, in order of arrival. serve() has to follow.
 inline void Scheduler::enter(Waiter& waiter) {
     Lane& lane = *waiter.place.lane;
