@@ -5,11 +5,12 @@
 //     auto send = [&](sluice::Ticket&) { return client.send(request); };    // once per try
 //     auto reply = co_await sluice::execute(limiter, create_message(id), send, {.total = 30s});
 //
-// A 429 goes back to the front of its lane and waits there. 502 and 503 mean that the request did
-// not run (Discord docs, "HTTP response codes": 502, "wait a bit and retry") and are always
-// repeated. 500, 504, Cloudflare's own 5xx and a lost connection leave that open
-// (discordjs/discord.js#2655, 2018-07: a message sent twice), so they are repeated only for GET,
-// PUT and DELETE, or when the caller says that repeating is safe: for messages, put a `nonce` with
+// A 429 goes back to the front of its lane and waits there. A 202 that tells when the result will
+// be ready is repeated then. 502 and 503 mean that the request did not run (Discord docs, "HTTP
+// response codes": 502, "wait a bit and retry") and are always repeated. 500, 504, Cloudflare's own
+// 5xx and a lost connection leave that open (discordjs/discord.js#2655, 2018-07: a message sent
+// twice), so they are repeated only for GET, PUT and DELETE, or when the caller says that repeating
+// is safe: for messages, put a `nonce` with
 // `"enforce_nonce": true` into the body, and Discord creates one message however often it is sent
 // (Discord docs, "Create Message").
 #ifndef SLUICE_EXECUTE_HPP
@@ -44,7 +45,7 @@ struct ExecuteOptions {
     /// is cancelled. With 0 or less nothing is sent.
     std::optional<std::chrono::nanoseconds> total = std::nullopt;
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of the first acquire
-    int max_tries = 5; ///< of tries that end in a 5xx or without an answer; 429s are not counted
+    int max_tries = 5; ///< that end in a 5xx, without an answer or before the result is ready
     std::optional<std::chrono::nanoseconds> first_backoff =
         std::nullopt;                                                   ///< default: the limiter's
     std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt; ///< likewise
@@ -140,8 +141,10 @@ private:
         if (!failed_ && status_ == 429) return verdict_.retry && fits(verdict_.after);
         const bool idempotent = options_.safe || is_idempotent(route_.method());
         const bool undecided = failed_ || core::may_have_run(status_);
-        const bool retry = undecided ? idempotent : core::did_not_run(status_);
+        const bool unready = !failed_ && status_ < 500 && verdict_.retry;
+        const bool retry = undecided ? idempotent : unready || core::did_not_run(status_);
         if (!retry || ++tries_ >= options_.max_tries) return false;
+        if (unready) return fits(verdict_.after);
         return fits(TicketAccess::pause(ticket, backoff_of(ticket), tries_));
     }
 

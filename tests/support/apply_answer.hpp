@@ -15,9 +15,10 @@ namespace sluice::tests {
 inline bool apply_plainly(core::Scheduler& scheduler, core::Place& place, core::Answer& answer,
                           core::Time sent, core::Time now) {
     constexpr int least_invalid = 401;
+    constexpr int accepted = 202;
     answer.seen.sent = place.sent;
     answer.seen.received = now;
-    return answer.status < least_invalid &&
+    return answer.status < least_invalid && answer.status != accepted &&
            scheduler.answer_plain(place, answer.hash, answer.seen, sent);
 }
 

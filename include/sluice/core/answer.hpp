@@ -51,6 +51,13 @@ struct Answer {
            kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
 }
 
+/// In place of the result of a search whose index is being made: repeat it after that wait, of
+/// which 0 is "a short delay" (Discord docs, "Search Guild Messages", 2026-03-19: 202, code
+/// 110000).
+[[nodiscard]] constexpr bool is_unready(const Answer& answer) noexcept {
+    return answer.status == 202 && answer.retry_after;
+}
+
 /// Beyond Reset-After plus this, a wait belongs to another limit than the headers describe:
 /// Retry-After is rounded up to whole seconds, so less proves nothing.
 inline constexpr Duration sublimit_excess = std::chrono::seconds(1);

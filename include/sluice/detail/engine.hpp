@@ -335,12 +335,13 @@ template <class Clock, class Mutex>
 [[gnu::hot, gnu::flatten]] Verdict
 Engine<Clock, Mutex>::update(core::Place& place, const Response& answer, core::Time sent) {
     constexpr int least_invalid = 401;
+    constexpr int accepted = 202; // perhaps to be repeated
     core::Observation seen = read_observation(answer);
     seen.sent = place.sent;
     Turn turn = enter();
     seen.received = turn.now;
     learn_wall_time(answer, seen, turn.now);
-    if (answer.status < least_invalid && place.taken() &&
+    if (answer.status < least_invalid && answer.status != accepted && place.taken() &&
         scheduler_.answer_plain(place, hash_in(answer), seen, sent)) [[likely]]
         return {};
     return update_any(place, answer, seen, sent, std::move(turn));

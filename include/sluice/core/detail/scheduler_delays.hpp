@@ -16,13 +16,18 @@ namespace sluice::core {
 inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answer,
                              Time now) noexcept {
     if (answer.status == 429) return; // whose wait is the bucket's, the lane's or everybody's
-    const bool again =
-        did_not_run(answer.status) || (lane.traits.idempotent && may_have_run(answer.status));
+    const bool unready = is_unready(answer);
+    const bool again = unready || did_not_run(answer.status) ||
+                       (lane.traits.idempotent && may_have_run(answer.status));
     if (!again) {
         place.failures = 0;
         return;
     }
     pause(place, settings_.backoff, now);
+    // 0 is "a short delay", and less than the first pause would be asked again in vain.
+    const Duration told = unready ? *answer.retry_after : Duration(0);
+    if (told >= in_range(settings_.backoff.first) && told > Duration(0))
+        place.not_before = now + told + settings_.retry_margin;
 }
 
 /// Puts a queued waiter into its lane, in order of arrival. serve() has to follow.
