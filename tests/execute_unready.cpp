@@ -116,3 +116,14 @@ TEST_CASE("execute returns a 202 when its tries or its time are over") {
     }
     CHECK(bot.reply->status == 202);
 }
+
+TEST_CASE("a 423 passes while an account is being merged, and nowhere else") {
+    // Discord docs, "Merging Provisional Accounts", 2026-04-09.
+    const Route merge = sluice::route<"POST /partner-sdk/token">();
+    CHECK(ExecuteBot().finish(merge, statuses({423, 423, 200})).tries.size() == 3);
+    CHECK(ExecuteBot().finish(create_message(1), statuses({423, 200})).tries.size() == 1);
+    VirtualBot bot;
+    const Verdict verdict = bot.limiter.update(merge, Response{.status = 423});
+    CHECK(verdict.retry);
+    CHECK(verdict.after >= 250ms);
+}

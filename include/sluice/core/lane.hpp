@@ -91,6 +91,7 @@ struct LaneTraits {
     bool tokenless = false;  ///< sent without the bot's token
     bool path_token = false; ///< authorised by a token in its path: a webhook's, an interaction's
     bool webhook = false;    ///< a 404 may mean that the webhook itself is gone
+    bool merges = false;     ///< merges accounts: a 423 passes
     /// A 401 may say something of the bot's token: not on routes that are for other tokens.
     bool bots = true;
 

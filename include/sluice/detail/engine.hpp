@@ -247,8 +247,10 @@ core::LaneTraits Engine<Clock, Mutex>::traits_of(const Route& route,
     traits.exempt = route.exempt_from_global();
     traits.idempotent = is_idempotent(route.method());
     traits.path_token = route.major().family() == core::MajorKind::webhook_token;
-    traits.tokenless = traits.path_token;
+    traits.tokenless = route.authorization() == Authorization::none;
     traits.webhook = traits.path_token && names_webhook(route);
+    traits.bots = speaks_of_bot_token(route);
+    traits.merges = merges_accounts(route);
     return traits;
 }
 

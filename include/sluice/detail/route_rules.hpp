@@ -80,6 +80,19 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
     return std::find(bearer_only.begin(), bearer_only.end(), asked.id()) == bearer_only.end();
 }
 
+/// Whether a 423 is worth another try. Discord docs, "Merging Provisional Accounts" (2026-04-09):
+/// an account that is being merged is locked for a while, "wait and retry".
+[[nodiscard]] constexpr bool merges_accounts(const Route& asked) noexcept {
+    constexpr std::array<std::uint64_t, 5> merges{
+        identity_of("POST /partner-sdk/token"),
+        identity_of("POST /partner-sdk/token/bot"),
+        identity_of("POST /partner-sdk/provisional-accounts/unmerge"),
+        identity_of("POST /partner-sdk/provisional-accounts/unmerge/bot"),
+        identity_of("POST /oauth2/token"),
+    };
+    return std::find(merges.begin(), merges.end(), asked.id()) != merges.end();
+}
+
 } // namespace sluice::detail
 
 #endif

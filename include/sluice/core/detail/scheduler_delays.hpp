@@ -17,8 +17,10 @@ inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answe
                              Time now) noexcept {
     if (answer.status == 429) return; // whose wait is the bucket's, the lane's or everybody's
     const bool unready = is_unready(answer);
+    constexpr int locked = 423;
     const bool again = unready || did_not_run(answer.status) ||
-                       (lane.traits.idempotent && may_have_run(answer.status));
+                       (lane.traits.idempotent && may_have_run(answer.status)) ||
+                       (lane.traits.merges && answer.status == locked);
     if (!again) {
         place.failures = 0;
         return;
