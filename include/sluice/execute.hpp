@@ -127,7 +127,6 @@ private:
         }
         failed_ = failure != nullptr;
         if (!failed_) co_return;
-        TicketAccess::lose(ticket); // not only when the pause is over
         const auto state = co_await boost::asio::this_coro::cancellation_state;
         if (state.cancelled() != boost::asio::cancellation_type::none) {
             std::rethrow_exception(failure);

@@ -208,7 +208,13 @@ public:
     /// Notes in its place, which may hold nothing, whether such a request may be tried again.
     void judge(Place& place, const Lane& lane, const Answer& answer, Time now) noexcept;
     /// Sent, and nobody will ever know more.
-    void lose(Place& place, Time now);
+    void lose(Place& place, Time now) {
+        begin_loss(place, now);
+        end_loss(place, now);
+    }
+    /// The same in two steps: who is queued between them comes before those whom the loss lets go.
+    void begin_loss(Place& place, Time now);
+    void end_loss(Place& place, Time now) { unpin(place, now); }
     /// Never sent.
     void cancel(Place& place, Time now);
     /// The place's owner lets go of the lane. A taken place must be settled before.

@@ -57,17 +57,12 @@ struct TicketAccess {
         core::pause(place, backoff, now);
         return place.not_before - now;
     }
-    /// Settles the ticket if need be. What is returned counts as a holder of the lane only once its
-    /// operation has been made: that may fail.
-    static core::Place again(Ticket& ticket) {
-        lose(ticket);
+    /// What is asked for again: the ticket's place, which counts as lost if nobody has settled it.
+    static core::Place again(Ticket& ticket) noexcept {
         ticket.sent_ = unmarked;
         ticket.refusal_.reset();
-        core::Place place;
-        place.arrival = ticket.place_.arrival;
-        place.lane = ticket.place_.lane;
-        place.not_before = ticket.place_.not_before;
-        place.failures = ticket.place_.failures;
+        const core::Place place = ticket.place_;
+        ticket.place_.bucket = nullptr;
         return place;
     }
     /// Puts the new place into the ticket that asked for it again, or why there is none.
@@ -111,14 +106,17 @@ struct DeliverAgain {
 struct StartWait {
     template <class Handler, class Deliver>
     void operator()(Handler&& handler, Deliver deliver, std::shared_ptr<Issuer> issuer,
-                    const WaitRequest& request, const core::Place& place) const {
+                    const WaitRequest& request, Ticket* again = nullptr) const {
         using Operation = HandlerOperation<WaitOperation, std::decay_t<Handler>, Deliver>;
         // The operation may have run, with the last reference but this one, before start() returns.
         const std::shared_ptr<Issuer> starter = issuer;
         Operation& operation =
             Operation::make(std::move(issuer), std::forward<Handler>(handler), std::move(deliver));
-        operation.place = place;
-        if (place.lane != nullptr) place.lane->holders.fetch_add(1, std::memory_order_relaxed);
+        if (again != nullptr) {
+            operation.place = TicketAccess::again(*again);
+            core::Lane* const lane = operation.place.lane;
+            if (lane != nullptr) lane->holders.fetch_add(1, std::memory_order_relaxed);
+        }
         operation.connect_cancellation();
         starter->start(operation, request);
     }
@@ -130,16 +128,16 @@ struct StartFrameWait {
     void operator()(Handler&& handler, FrameWait* wait, const Route* route,
                     const Options* options) const {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
-                    std::move(wait->result.issuer), WaitRequest{*route, *options}, core::Place());
+                    std::move(wait->result.issuer), WaitRequest{*route, *options});
     }
     template <class Handler>
     void operator()(Handler&& handler, FrameWait* wait, Ticket* ticket) const {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
-                    TicketAccess::issuer(*ticket), WaitRequest(), TicketAccess::again(*ticket));
+                    TicketAccess::issuer(*ticket), WaitRequest(), ticket);
     }
 };
 
-/// A lost place, and the same lane and arrival number again, when the operation is really begun.
+/// The same lane and arrival number again, when the operation is really begun.
 struct StartAgain {
     template <class Handler>
     void operator()(Handler&& handler, Ticket* ticket) const {
@@ -152,7 +150,7 @@ struct StartAgain {
             return;
         }
         StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket}, issuer, WaitRequest(),
-                    TicketAccess::again(*ticket));
+                    ticket);
     }
 };
 
@@ -160,8 +158,7 @@ template <class CompletionToken>
 auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
                    const AcquireOptions& options, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
-        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options},
-        core::Place());
+        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options});
 }
 
 /// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.

@@ -151,6 +151,8 @@ private:
                        std::optional<std::chrono::nanoseconds> wait);
     static std::optional<Scope> scope_of(core::Obstacle obstacle) noexcept;
     void claim(WaitOperation& operation, Outcome outcome);
+    void start_again(WaitOperation& operation, const WaitRequest& request, core::Time now);
+    void queue_again(WaitOperation& operation, const WaitRequest& request, core::Time now);
     void enqueue(WaitOperation& operation, core::Lane& lane,
                  std::optional<std::chrono::nanoseconds> max_wait, core::Time now);
     void sort_out_finished(core::Time now);

@@ -55,14 +55,9 @@ template <class Clock, class Mutex>
 void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& request) {
     const Session session(*this);
     const core::Time now = session.now();
+    if (operation.place.lane != nullptr) return start_again(operation, request, now);
     if (operation.aborted) return claim(operation, boost::asio::error::operation_aborted);
     if (closed_) return claim(operation, errc::closed);
-    if (core::Lane* lane = operation.place.lane) {
-        if (const auto why = scheduler_.barred(*lane, now)) {
-            return claim_barred(operation, *lane, *why, now);
-        }
-        return enqueue(operation, *lane, options_.max_wait, now);
-    }
     if (!request.route.valid()) return claim(operation, errc::invalid_route);
     core::Lane& lane = lane_of(request.route, now);
     const auto why = scheduler_.barred(lane, now);
@@ -81,6 +76,30 @@ void Engine<Clock, Mutex>::start(WaitOperation& operation, const WaitRequest& re
         return enqueue(operation, lane, own ? own : options_.max_wait, now);
     }
     scheduler_.leave(lane, now);
+}
+
+/// A try that nobody has settled counts as lost, and the next one is queued before others get what
+/// comes back.
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::start_again(WaitOperation& operation, const WaitRequest& request,
+                                       core::Time now) {
+    core::Place last = operation.place;
+    operation.place.bucket = nullptr;
+    if (last.taken()) scheduler_.begin_loss(last, now);
+    queue_again(operation, request, now);
+    if (last.taken()) scheduler_.end_loss(last, now);
+}
+
+template <class Clock, class Mutex>
+void Engine<Clock, Mutex>::queue_again(WaitOperation& operation, const WaitRequest& request,
+                                       core::Time now) {
+    if (operation.aborted) return claim(operation, boost::asio::error::operation_aborted);
+    if (closed_) return claim(operation, errc::closed);
+    core::Lane& lane = *operation.place.lane;
+    if (const auto why = scheduler_.barred(lane, now))
+        return claim_barred(operation, lane, *why, now);
+    const auto& own = request.options.max_wait;
+    enqueue(operation, lane, own ? own : options_.max_wait, now);
 }
 
 /// No request of this lane may go: says so at once, and until when if that is known.

@@ -125,12 +125,11 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     return kind;
 }
 
-inline void Scheduler::lose(Place& place, Time now) {
+inline void Scheduler::begin_loss(Place& place, Time now) {
     sync(now);
     lose_slot(place, now);
     uncount(place, now).lose(now);
     ++counters_.lost;
-    unpin(place, now);
 }
 
 inline void Scheduler::cancel(Place& place, Time now) {
