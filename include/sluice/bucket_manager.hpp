@@ -91,7 +91,8 @@ public:
     /// among buckets that wait for the global limit only, the earliest goes first. Order means the
     /// order in which completions are posted.
     /// *Executor*: completes on the handler's associated executor, else the manager's; never inside
-    /// this call.
+    /// this call. Once the manager's context has ended there is none left: then errc::closed comes
+    /// on Asio's system executor.
     template <class CompletionToken>
     auto async_acquire(Route route, AcquireOptions options, CompletionToken&& token) {
         return detail::async_acquire(engine_, route, options, std::forward<CompletionToken>(token));

@@ -29,6 +29,7 @@
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
+#include <boost/asio/system_executor.hpp>
 
 #include <atomic>
 #include <memory>
@@ -160,12 +161,14 @@ public:
     }
 
 private:
-    /// The handler's own, or else the issuer's, who is asked only then: it takes a lock.
+    /// The handler's own, or else the issuer's, who is asked only then: it takes a lock. It has
+    /// none any more once its context has ended, and refuses everybody.
     static Candidate executor_of(const Handler& handler, const Owner& issuer) {
         Candidate own =
             boost::asio::get_associated_executor(handler, boost::asio::any_io_executor());
         if constexpr (std::is_same_v<Candidate, boost::asio::any_io_executor>) {
             if (!own) own = issuer.executor();
+            if (!own) own = boost::asio::system_executor();
         }
         return own;
     }
