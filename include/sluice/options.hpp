@@ -89,7 +89,8 @@ struct Options {
 
 /// Of one acquire.
 struct AcquireOptions {
-    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< default: the limiter's
+    /// Also of each later wait of its ticket, from where that begins. Default: the limiter's.
+    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt;
 
     /// Only while at least this many requests remain in the bucket when it is this one's turn,
     /// itself included; else it ends with errc::wait_too_long. Leaves the rest to requests that

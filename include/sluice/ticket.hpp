@@ -36,12 +36,16 @@ class Ticket;
 namespace detail {
 struct TicketAccess;
 
+/// Of a call that says nothing about how long it may wait.
+inline constexpr core::Duration unbounded = core::Duration::min();
+
 /// What a ticket is made of. A coroutine that returns this makes its ticket where that will lie,
 /// and moves none there.
 template <class From>
 struct Issued {
     std::shared_ptr<From>& issuer;
     const core::Place& place;
+    core::Duration max_wait = unbounded;
 };
 
 boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket);
@@ -57,6 +61,7 @@ public:
         : issuer_(std::move(other.issuer_)),
           place_(taken_from(other.place_)),
           sent_(std::exchange(other.sent_, detail::unmarked)),
+          max_wait_(other.max_wait_),
           refusal_(std::move(other.refusal_)) {}
     Ticket& operator=(Ticket&& other) noexcept {
         if (this != &other) {
@@ -64,6 +69,7 @@ public:
             issuer_ = std::move(other.issuer_);
             place_ = taken_from(other.place_);
             sent_ = std::exchange(other.sent_, detail::unmarked);
+            max_wait_ = other.max_wait_;
             refusal_ = std::move(other.refusal_);
         }
         return *this;
@@ -71,7 +77,7 @@ public:
     /// For the limiter, which alone can issue one.
     template <class From>
     explicit Ticket(detail::Issued<From> issued) noexcept
-        : issuer_(std::move(issued.issuer)), place_(issued.place) {}
+        : issuer_(std::move(issued.issuer)), place_(issued.place), max_wait_(issued.max_wait) {}
     ~Ticket() {
         drop();
     }
@@ -104,6 +110,8 @@ public:
     /// Waits for permission to send the request again, at the front of its lane: a ticket keeps its
     /// first arrival number, so several refused requests keep their order whichever was answered
     /// first. An unsettled ticket counts as lost first. The ticket must stay where it is meanwhile.
+    /// The max_wait of the call that got the ticket holds for each of these waits anew, from where
+    /// it begins, pauses included; else the limiter's.
     /// Throws sluice::Error; the ticket then holds nothing and may reacquire again, except after
     /// errc::closed. An empty ticket fails with errc::closed.
     template <class = void> // so that only units that call it compile its coroutine
@@ -142,6 +150,7 @@ private:
     std::shared_ptr<detail::Issuer> issuer_;
     core::Place place_;
     core::Time sent_ = detail::unmarked;
+    core::Duration max_wait_ = detail::unbounded;
     std::unique_ptr<Refusal> refusal_;
 };
 

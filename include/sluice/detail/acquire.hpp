@@ -42,6 +42,18 @@ struct TicketAccess {
         return ticket;
     }
     static core::Place& place(Ticket& ticket) noexcept { return ticket.place_; }
+    /// What a call may wait, as a ticket keeps it.
+    static core::Duration bound_of(const AcquireOptions& options) noexcept {
+        return options.max_wait ? core::in_range(*options.max_wait) : unbounded;
+    }
+    static void bound(Ticket& ticket, const AcquireOptions& options) noexcept {
+        ticket.max_wait_ = bound_of(options);
+    }
+    static WaitRequest request_again(const Ticket& ticket) noexcept {
+        WaitRequest request;
+        if (ticket.max_wait_ != unbounded) request.options.max_wait = ticket.max_wait_;
+        return request;
+    }
     static void refuse(Ticket& ticket, std::unique_ptr<Refusal> refusal) noexcept {
         ticket.refusal_ = std::move(refusal);
     }
@@ -78,10 +90,12 @@ struct TicketAccess {
 };
 
 struct DeliverTicket {
+    core::Duration max_wait;
+
     template <class Handler>
     void operator()(Handler& handler, WaitResult& result) const {
         if (!result.code) [[likely]] {
-            const Issued<Issuer> issued{result.issuer, result.place};
+            const Issued<Issuer> issued{result.issuer, result.place, max_wait};
             return std::move(handler)(result.code, Ticket(issued));
         }
         core::Scheduler::release(result.place);
@@ -133,7 +147,7 @@ struct StartFrameWait {
     template <class Handler>
     void operator()(Handler&& handler, FrameWait* wait, Ticket* ticket) const {
         StartWait()(std::forward<Handler>(handler), DeliverToFrame{wait},
-                    TicketAccess::issuer(*ticket), WaitRequest(), ticket);
+                    TicketAccess::issuer(*ticket), TicketAccess::request_again(*ticket), ticket);
     }
 };
 
@@ -149,8 +163,8 @@ struct StartAgain {
                               boost::asio::append(std::forward<Handler>(handler), closed));
             return;
         }
-        StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket}, issuer, WaitRequest(),
-                    ticket);
+        StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket}, issuer,
+                    TicketAccess::request_again(*ticket), ticket);
     }
 };
 
@@ -158,7 +172,8 @@ template <class CompletionToken>
 auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
                    const AcquireOptions& options, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
-        StartWait(), token, DeliverTicket(), std::move(issuer), WaitRequest{route, options});
+        StartWait(), token, DeliverTicket{TicketAccess::bound_of(options)}, std::move(issuer),
+        WaitRequest{route, options});
 }
 
 /// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.
@@ -181,7 +196,7 @@ template <class From, class Options>
 boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route, Options options) {
     core::Place place;
     if (issuer->try_take(route, options.min_remaining, place)) {
-        co_return Issued<From>{issuer, place};
+        co_return Issued<From>{issuer, place, TicketAccess::bound_of(options)};
     }
     FrameWait wait;
     wait.result.issuer = std::move(issuer);
@@ -191,7 +206,7 @@ boost::asio::awaitable<Ticket> acquire(std::shared_ptr<From> issuer, Route route
         core::Scheduler::release(result.place);
         throw Error(result.code, result.refusal ? *result.refusal : Refusal());
     }
-    co_return Issued<Issuer>{result.issuer, result.place};
+    co_return Issued<Issuer>{result.issuer, result.place, TicketAccess::bound_of(options)};
 }
 
 /// Waits by the operation that acquire() has compiled already.
