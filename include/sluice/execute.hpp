@@ -44,14 +44,26 @@ struct ExecuteOptions {
     /// From the call to the return, everything included; default: for ever. What is under way then
     /// is cancelled. With 0 or less nothing is sent.
     std::optional<std::chrono::nanoseconds> total = std::nullopt;
-    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of the first acquire
+    std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of each wait for a ticket
     int max_tries = 5; ///< that end in a 5xx, without an answer or before the result is ready
-    std::optional<std::chrono::nanoseconds> first_backoff =
-        std::nullopt;                                                   ///< default: the limiter's
-    std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt; ///< likewise
+    /// So many 429s, the last of which is returned; default: as long as they tell to wait.
+    std::optional<int> max_refusals = std::nullopt;
+    /// Of one try, from its ticket on. One that takes longer is cancelled, as far as `send` can be,
+    /// and counts as a lost connection, whose error is asio::error::timed_out.
+    std::optional<std::chrono::nanoseconds> try_timeout = std::nullopt;
+    std::optional<std::chrono::nanoseconds> first_backoff = std::nullopt; ///< else the limiter's
+    std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt;   ///< likewise
 };
 
 namespace detail {
+
+/// Each branch of `||` begins with a filter that lets only terminal cancellation through. Which
+/// kinds come that far the caller has decided.
+inline boost::asio::awaitable<void> cancelled_by_any(boost::asio::awaitable<void> branch) {
+    namespace asio = boost::asio;
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await std::move(branch);
+}
 
 /// One execute under way. Lives in the frame of the coroutine that runs it.
 template <class Manager, class Send>
@@ -78,10 +90,11 @@ public:
     /// timer.
     boost::asio::awaitable<void> run() {
         try {
-            Ticket ticket = co_await limiter_.acquire(route_, first_wait());
+            Ticket ticket = co_await limiter_.acquire(route_, next_wait());
             for (;;) {
                 co_await attempt(ticket);
                 if (!again(ticket)) co_return;
+                TicketAccess::bound(ticket, next_wait());
                 co_await ticket.reacquire();
             }
         } catch (const Error& error) {
@@ -105,17 +118,38 @@ public:
     }
 
 private:
-    AcquireOptions first_wait() const {
+    AcquireOptions next_wait() const {
         AcquireOptions options;
         options.max_wait = options_.max_wait;
-        if (options_.total && (!options.max_wait || *options.max_wait > *options_.total)) {
-            options.max_wait = options_.total;
-        }
+        if (!deadline_) return options;
+        const std::chrono::nanoseconds left = *deadline_ - limiter_.now();
+        if (!options.max_wait || *options.max_wait > left) options.max_wait = left;
         return options;
     }
 
     boost::asio::awaitable<void> attempt(Ticket& ticket) {
-        std::exception_ptr failure;
+        using namespace boost::asio::experimental::awaitable_operators;
+        bool in_time = true;
+        if (options_.try_timeout) {
+            const auto first = co_await (cancelled_by_any(send_once(ticket)) ||
+                                         cancelled_by_any(limiter_.sleep(*options_.try_timeout)));
+            in_time = first.index() == 0;
+        } else {
+            co_await send_once(ticket);
+        }
+        if (thrown_ == nullptr) co_return;
+        const auto state = co_await boost::asio::this_coro::cancellation_state;
+        if (state.cancelled() != boost::asio::cancellation_type::none) {
+            std::rethrow_exception(thrown_);
+        }
+        failure_ =
+            in_time ? thrown_ : std::make_exception_ptr(Error(boost::asio::error::timed_out));
+        reply_.reset();
+    }
+
+    /// Never throws, for the same reason as run().
+    boost::asio::awaitable<void> send_once(Ticket& ticket) {
+        thrown_ = nullptr;
         try {
             Reply reply = co_await send_(ticket);
             const Response response = ResponseOf<Reply>::get(reply);
@@ -123,28 +157,25 @@ private:
             status_ = response.status;
             reply_ = std::move(reply);
         } catch (...) {
-            failure = std::current_exception();
+            thrown_ = std::current_exception();
         }
-        failed_ = failure != nullptr;
-        if (!failed_) co_return;
-        const auto state = co_await boost::asio::this_coro::cancellation_state;
-        if (state.cancelled() != boost::asio::cancellation_type::none) {
-            std::rethrow_exception(failure);
-        }
-        failure_ = failure;
-        reply_.reset();
     }
 
     /// Whether to try once more. The ticket then knows how long it has to pause before.
     bool again(Ticket& ticket) {
-        if (!failed_ && status_ == 429) return verdict_.retry && fits(verdict_.after);
-        const bool idempotent = options_.safe || is_idempotent(route_.method());
-        const bool undecided = failed_ || core::may_have_run(status_);
-        const bool unready = !failed_ && status_ < 500 && verdict_.retry;
-        const bool retry = undecided ? idempotent : unready || core::did_not_run(status_);
-        if (!retry || ++tries_ >= options_.max_tries) return false;
-        if (unready) return fits(verdict_.after);
+        const bool failed = thrown_ != nullptr;
+        if (!failed && status_ == 429) {
+            if (options_.max_refusals && ++refusals_ >= *options_.max_refusals) return false;
+            return verdict_.retry && fits(verdict_.after);
+        }
+        if (!may_repeat(failed) || ++tries_ >= options_.max_tries) return false;
+        if (!failed && status_ < 500) return fits(verdict_.after); // it was told how long
         return fits(TicketAccess::pause(ticket, backoff_of(ticket), tries_));
+    }
+
+    bool may_repeat(bool failed) const {
+        if (failed) return options_.safe || is_idempotent(route_.method());
+        return verdict_.retry || (options_.safe && core::may_have_run(status_));
     }
 
     core::Backoff backoff_of(Ticket& ticket) const {
@@ -164,22 +195,15 @@ private:
     Send& send_;
     ExecuteOptions options_;
     std::optional<Reply> reply_;
-    std::exception_ptr failure_; // of the connection
+    std::exception_ptr thrown_;  // by the last try
+    std::exception_ptr failure_; // of the connection, in the last try that had no reply
     std::exception_ptr ended_;   // of the wait for a ticket, or by cancellation
     Verdict verdict_;
     std::optional<Instant> deadline_;
     int status_ = 0;
     int tries_ = 0;
-    bool failed_ = false;
+    int refusals_ = 0;
 };
-
-/// Each branch of `||` begins with a filter that lets only terminal cancellation through. Which
-/// kinds come that far the caller has decided.
-inline boost::asio::awaitable<void> cancelled_by_any(boost::asio::awaitable<void> branch) {
-    namespace asio = boost::asio;
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    co_await std::move(branch);
-}
 
 /// `Send` is a reference when the caller keeps the function, and a value otherwise.
 template <class Manager, class Send>
