@@ -89,12 +89,17 @@ public:
 
     /// Sends the request the ticket stands for. Throws boost::system::system_error when the
     /// connection fails; nobody knows then whether the request was executed, which is what the
-    /// ticket's destructor reports.
+    /// ticket's destructor reports. Where there was no connection it was not, and holds up nobody.
     asio::awaitable<Reply> send(Request request, sluice::Ticket& ticket) {
         std::unique_ptr<Connection> connection = idle_connection();
         if (connection == nullptr) {
             connection = make_();
-            co_await connection->open(host_, port_);
+            try {
+                co_await connection->open(host_, port_);
+            } catch (...) {
+                ticket.cancel();
+                throw;
+            }
         }
         request.set(http::field::host, host_);
         request.prepare_payload();

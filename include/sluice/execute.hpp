@@ -18,6 +18,7 @@
 
 #include <sluice/bucket_manager.hpp>
 #include <sluice/core/backoff.hpp>
+#include <sluice/detail/never_sent.hpp>
 #include <sluice/error.hpp>
 #include <sluice/response.hpp>
 #include <sluice/route.hpp>
@@ -142,6 +143,8 @@ private:
         if (state.cancelled() != boost::asio::cancellation_type::none) {
             std::rethrow_exception(thrown_);
         }
+        if (never_sent(thrown_)) ticket.cancel();
+        unsent_ = !ticket;
         failure_ =
             in_time ? thrown_ : std::make_exception_ptr(Error(boost::asio::error::timed_out));
         reply_.reset();
@@ -174,7 +177,7 @@ private:
     }
 
     bool may_repeat(bool failed) const {
-        if (failed) return options_.safe || is_idempotent(route_.method());
+        if (failed) return unsent_ || options_.safe || is_idempotent(route_.method());
         return verdict_.retry || (options_.safe && core::may_have_run(status_));
     }
 
@@ -201,6 +204,7 @@ private:
     Verdict verdict_;
     std::optional<Instant> deadline_;
     int status_ = 0;
+    bool unsent_ = false; // in the last try that had no reply
     int tries_ = 0;
     int refusals_ = 0;
 };
@@ -230,7 +234,9 @@ auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions opti
 
 /// Sends one request until it has an answer that repeating would not change, and returns the last
 /// reply. `send(Ticket&)` returns an awaitable of the reply and is called once per try, never twice
-/// at a time; what it throws counts as a lost connection.
+/// at a time; what it throws counts as a lost connection. Unless the request never left, which is
+/// repeated whatever the method and holds up nobody: where it throws a system_error of a refused
+/// connection, an unreachable host or a name that was not resolved, or cancels the ticket before.
 /// *Errors*: throws what acquire throws; the last transport error when there is no reply;
 /// asio::error::timed_out when `total` has passed before any try ended.
 /// *Cancellation*: at every point, as far as `send` supports it.
