@@ -69,6 +69,9 @@ struct Bucket : BucketEntry, GroupHook {
     Window window;
     LaneList lanes;
     Bucket* merged_into = nullptr;
+    /// While it has waiters: when something was last granted, answered, lost or cancelled here, or
+    /// when the first of them came.
+    Time quiet_since = Time::min();
     Time filed = Time::min();    ///< last_used when its place among the others was last looked at
     std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
     std::uint32_t places = 0;    ///< places that point here; differs from in_flight after a merge

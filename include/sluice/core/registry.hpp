@@ -449,6 +449,7 @@ inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
     lane.bucket = &to;
     to.lanes.push_back(lane);
     to.queued += lane.queued;
+    to.quiet_since = greater(to.quiet_since, from.quiet_since);
     if (lane.queued != 0) set_waiting(to);
 }
 

@@ -37,6 +37,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -103,6 +104,12 @@ enum class Obstacle : std::uint8_t {
 
 class Scheduler {
 public:
+    /// When nothing has been granted, answered, lost or cancelled in a bucket for so long that has
+    /// waiters, and its window has room but for what is in flight, one more goes, each time: a
+    /// ticket that is held for ever must not stop its lane for ever. An upload that takes longer,
+    /// in a bucket that it fills, may cost a 429.
+    static constexpr Duration longest_silence = std::chrono::seconds(30);
+
     /// Schedulers that send from one address share a gate; without one it makes its own.
     explicit Scheduler(const Settings& settings, std::shared_ptr<Gate> gate = nullptr);
     Scheduler(const Scheduler&) = delete;
@@ -295,7 +302,8 @@ private:
     void learn_credit(Time now) noexcept;
     void note_round_trip(const Place& place, Time sent, Time now);
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
-    [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now) noexcept;
+    [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now, bool held_back_too) noexcept;
+    [[nodiscard]] bool stalled(Bucket& bucket, Time now);
     /// Whether the lane waits for an answer, whatever room its bucket has.
     [[nodiscard]] static bool holds_back(const Lane& lane, Time now) noexcept {
         if (lane.holds_back()) return true;
@@ -348,7 +356,7 @@ private:
     void refuse(Waiter& waiter, Refused why);
     [[nodiscard]] static WaiterList::iterator find_turn(Lane& lane, Waiter& retry) noexcept;
     void unqueue(Waiter& waiter) noexcept;
-    void enter(Waiter& waiter);
+    void enter(Waiter& waiter, Time now);
     bool enter_due(Time now, std::size_t& left);
     template <class Which>
     std::size_t refuse_delayed(Which which, Refused why, Time now);

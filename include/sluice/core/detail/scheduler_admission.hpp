@@ -41,10 +41,11 @@ inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
     return std::min<std::int64_t>(room, bucket.may_ask() ? 1 : 0);
 }
 
-inline Lane* Scheduler::next_lane(Bucket& bucket, Time now) noexcept {
+inline Lane* Scheduler::next_lane(Bucket& bucket, Time now, bool held_back_too) noexcept {
     Lane* next = nullptr;
     for (Lane& lane : bucket.lanes) {
-        if (lane.queued == 0 || now < lane.blocked_until || holds_back(lane, now)) continue;
+        if (lane.queued == 0 || now < lane.blocked_until) continue;
+        if (lane.holds_back() ? !held_back_too : holds_back(lane, now)) continue;
         if (next == nullptr ||
             lane.waiting.front().place.arrival < next->waiting.front().place.arrival) {
             next = &lane;
@@ -81,6 +82,7 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     const bool probe = !bucket.key.hash_known && !bucket.window.answered();
     if (probe) probes_.add(bucket.key.major, now); // may throw as well
     hold(lane, bucket, now, place);
+    bucket.quiet_since = now;
     place.probe = probe;
     pass(lane, now, place);
 }
@@ -149,7 +151,7 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
         delayed_.set(waiter, place.not_before);
         return rest(*lane.bucket, now);
     }
-    enter(waiter);
+    enter(waiter, now);
     serve(*lane.bucket, now);
     serve_global(now);
 }
@@ -233,6 +235,8 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
             wait_in_line(lane);
         }
     }
+    if (bucket.in_flight != 0 && bucket.quiet_since + longest_silence > now)
+        wake = std::min(wake, bucket.quiet_since + longest_silence);
     if (bucket.key.hash_known && bucket.available(now, out, credit(now)) > 0 &&
         probes_.count(bucket.key.major, now) > 0) {
         wake = std::min(wake, probes_.watch(bucket));
@@ -246,8 +250,8 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 [[gnu::noinline]] inline void Scheduler::serve(Bucket& bucket, Time now) {
     bucket.stop_watching();
     while (bucket.queued != 0) {
-        Lane* lane = next_lane(bucket, now);
-        if (lane == nullptr || available(bucket, now) <= 0) break;
+        Lane* lane = lane_with_room(bucket, now);
+        if (lane == nullptr) break;
         if (goes_in_turn(*lane)) {
             wakes_.erase(bucket);
             ready_.set(bucket, lane->traits.individual(), lane->waiting.front().place.arrival);
@@ -273,8 +277,15 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
 
 /// The lane whose turn it is, if the bucket has room for it.
 inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
-    Lane* lane = next_lane(bucket, now);
-    return lane != nullptr && available(bucket, now) > 0 ? lane : nullptr;
+    Lane* lane = next_lane(bucket, now, false);
+    if (lane != nullptr && available(bucket, now) > 0) return lane;
+    return stalled(bucket, now) ? next_lane(bucket, now, true) : nullptr;
+}
+
+/// Whether one more goes beside what is in flight.
+inline bool Scheduler::stalled(Bucket& bucket, Time now) {
+    if (now < bucket.quiet_since + longest_silence) return false;
+    return bucket.available(now, bucket.out(now) - bucket.in_flight, credit(now)) > 0;
 }
 
 /// What was due when it began comes first, so that what becomes due meanwhile holds up nobody.

@@ -21,6 +21,7 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
     discount(*place.lane, counted);
     place.lane->land(place.sent);
     counted.landed(place.sent);
+    counted.quiet_since = now;
     if (place.probe) free_probe(place.lane->major(), now);
     if (!untroubled() || place.slot_of == SlotOf::address) land(place, now);
     return counted;

@@ -33,12 +33,12 @@ inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answe
 }
 
 /// Puts a queued waiter into its lane, in order of arrival. serve() has to follow.
-inline void Scheduler::enter(Waiter& waiter) {
+inline void Scheduler::enter(Waiter& waiter, Time now) {
     Lane& lane = *waiter.place.lane;
     const bool retry = lane.queued != 0 && waiter.place.arrival < lane.waiting.back().place.arrival;
     lane.waiting.insert(retry ? find_turn(lane, waiter) : lane.waiting.end(), waiter);
     ++lane.queued;
-    ++lane.bucket->queued;
+    if (lane.bucket->queued++ == 0) lane.bucket->quiet_since = now;
     if (bounds_.contains(waiter)) ++lane.bounded;
     registry_.set_waiting(*lane.bucket);
 }
@@ -53,7 +53,7 @@ inline void Scheduler::enter(Waiter& waiter) {
         }
         Waiter& waiter = delayed_.top();
         delayed_.erase(waiter);
-        enter(waiter);
+        enter(waiter, now);
         wakes_.set(*waiter.place.lane->bucket, due_);
     }
     return true;
@@ -68,7 +68,7 @@ std::size_t Scheduler::refuse_delayed(Which which, Refused why, Time now) {
     });
     for (Waiter* waiter : entering) {
         delayed_.erase(*waiter);
-        enter(*waiter);
+        enter(*waiter, now);
     }
     std::size_t refused = 0;
     for (const Waiter* waiter : entering) {
