@@ -74,18 +74,24 @@ enum class AfterClose : std::uint8_t {
 /// |---|---|---|
 /// | 4004 | authentication failed | **stop** |
 /// | 4006 | session no longer valid | identify |
+/// | 4008 | rate limited: too many events in a short time | resume later |
 /// | 4009 | session timed out | identify |
 /// | 4011 | server not found | **stop** |
 /// | 4012 | unknown protocol | **stop** |
 /// | 4014 | disconnected: kicked, or the main session was dropped | **stop** |
 /// | 4015 | voice server crashed | resume |
 /// | 4016 | unknown encryption mode | **stop** |
+/// | 4017 | the channel requires end-to-end encryption (DAVE) | **stop** |
 /// | 4021 | disconnected for a rate limit | **stop** |
 /// | 4022 | call ended: channel deleted, server changed | **stop** |
 /// | others: 4001, 4002, 4003, 4005, 4020, not yet invented | | resume |
 ///
-/// Documented as final are 4014, 4021 and 4022; for 4004, 4011, 4012 and 4016 it is inferred, since
-/// the same request would get the same answer.
+/// Documented as final are 4014, 4021 and 4022; for 4004, 4011, 4012, 4016 and 4017 it is inferred,
+/// since the same request would get the same answer. 4017 is sent since 2026-03-02
+/// (discord-api-docs#8167, 2026-02); clients that retry it join and leave without end
+/// (Stieneee/mumble-discord-bridge#103, 2026-03). 4008 is not documented here, but was seen by bots
+/// whose audio comes in bursts (bwmarrin/discordgo#830, 2020-11; Stieneee/mumble-discord-bridge#20,
+/// 2021-04); to go on at once would lead there again (inferred).
 ///
 /// After 4014 and 4022 a new voice server may be announced on the main gateway; that starts a new
 /// voice connection and is not a reconnect of this one.
@@ -94,11 +100,14 @@ enum class AfterClose : std::uint8_t {
     case 4006:
     case 4009:
         return AfterClose::identify;
+    case 4008:
+        return AfterClose::resume_later;
     case 4004:
     case 4011:
     case 4012:
     case 4014:
     case 4016:
+    case 4017:
     case 4021:
     case 4022:
         return AfterClose::stop;
