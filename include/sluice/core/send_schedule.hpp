@@ -6,8 +6,8 @@
 //
 // Discord docs, "Gateway", Rate Limiting: 120 events in 60 s per connection, else it is closed with
 // 4008; staff: all that is sent counts, heartbeats too (discord-api-docs#315, 2017-07); a new
-// connection starts afresh (ibid., users). Presence updates: 5 in 20 s, documented until 2022-09,
-// the rest silently dropped (discord-jda/JDA#323, 2017-04).
+// connection starts afresh (ibid., users). "Gateway Events", Activity Object: 5 presence updates in
+// 20 s; the rest is silently dropped (discord-jda/JDA#323, 2017-04).
 //
 // The invariant: heartbeats in use + others in use <= 120 at every moment, because others leave
 // free what heartbeats may need. Heartbeats therefore go at once and still fit.

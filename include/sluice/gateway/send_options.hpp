@@ -50,7 +50,7 @@ struct SendLimiterOptions {
     std::int64_t limit = 120;
     std::chrono::nanoseconds period = std::chrono::seconds(60);
 
-    /// Discord docs until 2022-09: five presence updates in 20 s.
+    /// Discord docs, "Gateway Events", Activity Object: five presence updates in 20 s.
     std::int64_t presence_limit = 5;
     std::chrono::nanoseconds presence_period = std::chrono::seconds(20);
 
