@@ -4,69 +4,18 @@
 #include <sluice/core/identify_schedule.hpp>
 
 #include "support/catch.hpp"
+#include "support/identify_bench.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <initializer_list>
 #include <random>
 #include <vector>
 
 namespace {
 
-using namespace sluice::core;
-using namespace std::chrono_literals;
-
-constexpr Time start{1h};
-
-/// A schedule, the time, and the shards that wait.
-struct Bench {
-    explicit Bench(const IdentifyLimit& limit, const IdentifySettings& settings = {})
-        : schedule(settings, limit, start) {}
-
-    IdentifyWaiter& wait(std::uint64_t shard, bool use_reserve = false) {
-        IdentifyWaiter& waiter = waiters.emplace_back();
-        waiter.place.shard = shard;
-        waiter.use_reserve = use_reserve;
-        schedule.enqueue(waiter, now);
-        return waiter;
-    }
-    void wait_all(std::initializer_list<std::uint64_t> shards) {
-        for (const std::uint64_t shard : shards)
-            wait(shard);
-    }
-    /// The shards that have been granted since the last call, in order; they are sent at once.
-    std::vector<std::uint64_t> granted(bool send = true) {
-        std::vector<std::uint64_t> shards;
-        IdentifyWaiterList finished = schedule.take_finished();
-        while (!finished.empty()) {
-            IdentifyWaiter& waiter = finished.front();
-            finished.pop_front();
-            if (waiter.state != IdentifyState::granted) continue;
-            shards.push_back(waiter.place.shard);
-            if (send) schedule.sent(waiter.place, now);
-        }
-        return shards;
-    }
-    std::vector<std::uint64_t> at(Duration time) {
-        now = start + time;
-        schedule.advance(now);
-        return granted();
-    }
-
-    Time now = start;
-    std::deque<IdentifyWaiter> waiters; // outlives the lists of the schedule
-    IdentifySchedule schedule;
-};
-
-using Shards = std::vector<std::uint64_t>;
-
-constexpr IdentifyLimit limit_of(std::uint64_t max_concurrency, std::int64_t remaining = 1000,
-                                 Duration reset_after = 20h) {
-    return {1000, remaining, reset_after, max_concurrency};
-}
+using namespace sluice::tests::identifying;
 
 TEST_CASE("identifies of one key keep five seconds and the margin, to the nanosecond") {
     Bench bench(limit_of(1));
@@ -85,11 +34,12 @@ TEST_CASE(
     IdentifyWaiter& first = bench.wait(0);
     bench.wait(1);
     CHECK(bench.granted(false) == Shards{0});
-    CHECK(bench.at(100s).empty());
-    CHECK(bench.schedule.next_wake() == never);
+    CHECK(bench.at(900ms).empty());
+    CHECK(bench.schedule.next_wake() == start + 1s);
     bench.schedule.sent(first.place, bench.now);
-    CHECK(bench.schedule.next_wake() == start + 105500ms);
-    CHECK(bench.at(105500ms) == Shards{1});
+    CHECK(bench.schedule.next_wake() == start + 6400ms);
+    CHECK(bench.at(6400ms - 1ns).empty());
+    CHECK(bench.at(6400ms) == Shards{1});
 }
 
 TEST_CASE("an answer to the identify saves what is left of the margin") {
@@ -294,7 +244,9 @@ TEST_CASE("an answer says nothing of other permits that an update has put under 
 }
 
 TEST_CASE("a smaller max_concurrency puts the waiters back into the order in which they came") {
-    Bench bench(limit_of(3));
+    IdentifySettings settings;
+    settings.permit_timeout = 1h;
+    Bench bench(limit_of(3), settings);
     bench.wait_all({2, 1, 0});
     CHECK(bench.granted(false) == Shards{2, 1, 0});
     bench.wait_all({5, 4, 3});
@@ -334,7 +286,9 @@ TEST_CASE("a waiter that leaves makes no gap") {
 }
 
 TEST_CASE("a bound is known to be too short at once, and ends a wait that has become too long") {
-    Bench bench(limit_of(1));
+    IdentifySettings settings;
+    settings.permit_timeout = 1h;
+    Bench bench(limit_of(1), settings);
     bench.wait(0);
     CHECK(bench.granted(false) == Shards{0});
     IdentifyWaiter& waiter = bench.waiters.emplace_back();

@@ -113,6 +113,16 @@ TEST_CASE("try_acquire gives a permit or nothing") {
     CHECK(world.queue->try_acquire(8));
 }
 
+TEST_CASE("how long a permit may be held follows the margin, unless it is told") {
+    using sluice::gateway::detail::settings_of;
+    CHECK(settings_of({}).permit_timeout == 1s);
+    CHECK(settings_of({.margin = 2s}).permit_timeout == 4s);
+    CHECK(settings_of({.margin = 2s, .permit_timeout = 1s}).permit_timeout == 1s);
+    CHECK(settings_of({.margin = 0s}).permit_timeout == 1ns); // some time ahead
+    CHECK(settings_of({.permit_timeout = -1s}).permit_timeout == 1ns);
+    CHECK(settings_of({.margin = 24h * 365 * 9}).permit_timeout == sluice::core::longest_setting);
+}
+
 TEST_CASE("an answer makes the margin unnecessary") {
     World world(limit_of(1), {});
     IdentifyPermit permit = *world.queue->try_acquire(0);

@@ -75,6 +75,8 @@ public:
         return {
             {"the same key is serial", same_key},
             {"the five seconds run from sent(), and a permit that is out closes its key", sent},
+            {"a permit that is only held counts as sent after twice the margin", held},
+            {"how long a permit may be held can be told", held_for_as_long_as_told},
             {"different keys are parallel", parallel},
             {"shards of one key go in the order in which they came", order_of_arrival},
             {"batches ascend", batches},
@@ -138,11 +140,35 @@ private:
         Bot bot(limit_of(1));
         Ending& first = bot.wait(0);
         bot.start(1);
-        CHECK(bot.after(1min).empty());
+        CHECK(bot.after(900ms).empty());
         REQUIRE(first.permit);
         first.permit.sent();
         CHECK(bot.after(5s).empty());
         CHECK(bot.after(500ms) == Shards{1});
+    }
+
+    static void held() {
+        Bot bot(limit_of(1));
+        Ending& first = bot.wait(0);
+        bot.start(1);
+        bot.start(2);
+        CHECK(bot.after(6499ms).empty());
+        CHECK(bot.after(1ms) == Shards{1}); // a second for the permit, then its five and the margin
+        CHECK(bot.world.queue->remaining() == 998);
+        CHECK(bot.after(5500ms) == Shards{2});
+        REQUIRE(first.permit);
+        first.permit = IdentifyPermit(); // long counted
+        CHECK(bot.world.queue->remaining() == 997);
+    }
+
+    static void held_for_as_long_as_told() {
+        Bot bot(limit_of(1), {.permit_timeout = 1min});
+        Ending& first = bot.wait(0);
+        bot.start(1);
+        CHECK(bot.after(59s).empty());
+        REQUIRE(first.permit);
+        first.permit.cancel();
+        CHECK(bot.after(0s) == Shards{1});
     }
 
     static void parallel() {

@@ -39,6 +39,7 @@ public:
         // identify, not at `reset_at_`, so what is sent from now on counts beyond that.
         const bool whole = remaining >= total && reset_after >= day_ - unseen_;
         over_by_ = (whole ? now : reset_at_) - unseen_;
+        told_at_ = now;
         is_told_ = true;
         advance(now);
     }
@@ -47,6 +48,15 @@ public:
         advance(now);
         sent_.push_back(now);
         if (is_told_) --told_;
+    }
+
+    /// What counts as sent at that moment was not. Stays counted if a limit was told since, for
+    /// nobody knows whether that has it in.
+    void take_back(Time sent) {
+        const auto found = std::lower_bound(sent_.begin(), sent_.end(), sent);
+        if (found == sent_.end() || *found != sent || sent <= told_at_) return;
+        sent_.erase(found);
+        if (is_told_) ++told_;
     }
 
     /// Forgets what no longer counts. Called before left() and changes().
@@ -82,6 +92,7 @@ private:
     std::int64_t total_ = 0;
     std::int64_t told_ = 0; // less what was sent since; below 0 after a told limit has shrunk
     Time reset_at_;
+    Time told_at_ = Time::min();
     Time over_by_; // what was sent before does not count in the day that begins at reset_at_
     bool is_told_ = false;  // what Discord told still holds
     std::deque<Time> sent_; // of the last day, ascending

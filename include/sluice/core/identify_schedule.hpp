@@ -11,7 +11,9 @@
 // so x = s + 5 s + margin is safe while delays differ by no more than the margin. An answer to the
 // identify, READY or Invalid Session, received at r, proves that it arrived by r: then r + 5 s is
 // safe whatever the delays, and the earlier of the two is taken. Between grant and sent() nothing
-// is known, so the key stays closed: one permit of a key is out at a time.
+// is known, so the key stays closed: one permit of a key is out at a time. A permit of which
+// nothing is heard within `permit_timeout` counts as sent at that moment, or it would close its key
+// for ever; what is said of it later corrects that.
 //
 // Order: within a key as they came. Among keys that are open at one moment, the lower batch
 // (shard_id / max_concurrency) first, which decides who goes when few identifies are left. A key
@@ -41,7 +43,8 @@ struct IdentifySettings {
     Duration interval = std::chrono::seconds(5);
     Duration margin = std::chrono::milliseconds(500);
     Duration day = std::chrono::hours(24);
-    std::int64_t reserve = 0; // left to requests that say use_reserve
+    std::int64_t reserve = 0;                          // left to requests that say use_reserve
+    Duration permit_timeout = std::chrono::seconds(1); // above 0
 };
 
 /// A session_start_limit. `max_concurrency` is at least 1.
@@ -55,7 +58,7 @@ struct IdentifyLimit {
 /// What a permit holds: first its key, until it is sent; then the hope for an answer.
 struct IdentifyPlace {
     std::uint64_t shard = 0;
-    std::uint64_t turn = 0; // once sent: its number, if it alone decides when its key opens
+    std::uint64_t turn = 0; // once granted: its number
     bool taken = false;     // granted and neither sent nor given back
 };
 
@@ -81,6 +84,7 @@ struct IdentifyCounters {
     std::uint64_t cancelled = 0; // permits given back
     std::uint64_t answered = 0;
     std::uint64_t withdrawn = 0; // waiters that left without a permit
+    std::uint64_t expired = 0;   // permits that counted as sent because nothing was heard in time
 };
 
 /// Not thread-safe. `now` never goes back. Finished waiters, granted or refused, are collected in
@@ -116,6 +120,8 @@ public:
     void answered(IdentifyPlace& place, Time now);
     /// The identify will not be sent: everything comes back.
     void cancel(IdentifyPlace& place, Time now);
+    /// Nobody will say more of it: sent by now, or when its time was over.
+    void dropped(IdentifyPlace& place, Time now);
 
     /// Grants what may go now, refuses whose bound has passed.
     void advance(Time now);
@@ -154,10 +160,10 @@ private:
         IdentifyWaiterList waiting;         // in order of arrival
         IdentifyWaiterList reserve_waiting; // likewise, of those that may use the reserve
         Time ready;                         // when the next may go, as far as is known
-        std::uint64_t decided_by = 0;   // the identify that made it `ready`; 0: several, or none
-        std::size_t queued = 0;         // in both lists
-        std::size_t reserve_queued = 0; // of those, in the second
-        std::size_t out = 0;            // permits out; more than one only after an update
+        std::uint64_t decided_by = 0;       // the permit that made it `ready`; 0: several, or none
+        std::size_t queued = 0;             // in both lists
+        std::size_t reserve_queued = 0;     // of those, in the second
+        std::size_t out = 0;                // permits out; more than one only after an update
 
         [[nodiscard]] bool empty() const { return queued == 0; }
         void push_back(IdentifyWaiter& waiter) {
@@ -167,6 +173,11 @@ private:
         }
     };
     using KeyMap = std::map<std::uint64_t, Key>;
+    /// A permit that is out.
+    struct Out {
+        std::uint64_t shard;
+        Time deadline; // counts as sent then
+    };
 
     [[nodiscard]] std::int64_t left() const noexcept {
         return day_.left() - static_cast<std::int64_t>(out_.size());
@@ -187,11 +198,20 @@ private:
     }
     [[nodiscard]] IdentifyWaiter* first_of(Key& key) const;
     [[nodiscard]] Time turn_of(std::uint64_t shard, Time now);
-    void take(std::uint64_t shard, IdentifyPlace& place);
+    void take(std::uint64_t shard, Time now, IdentifyPlace& place);
     void unlink(IdentifyWaiter& waiter);
     void finish(IdentifyWaiter& waiter, IdentifyState state);
+    void grant(IdentifyWaiter& waiter, Time now);
+    void refuse(IdentifyWaiter& waiter, IdentifyRefused why);
     void refuse_late(Time now);
-    Key& free_key(const IdentifyPlace& place, Time ready);
+    void expire(Time now);
+    [[nodiscard]] bool is_out(const IdentifyPlace& place) const {
+        return out_.find(place.turn) != out_.end();
+    }
+    void spend(std::uint64_t shard, std::uint64_t turn, Time at);
+    void sent_late(const IdentifyPlace& place, Time now);
+    void cancel_late(const IdentifyPlace& place, Time now);
+    Key& free_key(std::uint64_t shard, std::uint64_t turn, Time ready);
     void map_keys_anew(std::uint64_t max_concurrency);
 
     IdentifySettings settings_;
@@ -200,7 +220,7 @@ private:
     KeyMap keys_;
     std::set<std::pair<Time, std::uint64_t>> due_;       // keys with waiters and no permit out
     std::set<std::pair<Time, IdentifyWaiter*>> bounded_; // waiters with a bound
-    std::multiset<std::uint64_t> out_;                   // shards of the permits that are out
+    std::map<std::uint64_t, Out> out_;                   // permits by number, thus by deadline
     std::vector<IdentifyWaiter*> candidates_;            // kept for its memory
     IdentifyWaiterList finished_;
     IdentifyCounters counters_;
@@ -222,12 +242,12 @@ inline IdentifyWaiter* IdentifySchedule::first_of(Key& key) const {
     return first;
 }
 
-inline void IdentifySchedule::take(std::uint64_t shard, IdentifyPlace& place) {
+inline void IdentifySchedule::take(std::uint64_t shard, Time now, IdentifyPlace& place) {
     auto& key = key_of(shard);
     untrack(key);
     ++key.second.out;
-    out_.insert(shard);
-    place = {shard, 0, true};
+    place = {shard, ++turns_, true};
+    out_.emplace_hint(out_.end(), place.turn, Out{shard, now + settings_.permit_timeout});
     ++counters_.granted;
 }
 
@@ -245,12 +265,18 @@ inline void IdentifySchedule::unlink(IdentifyWaiter& waiter) {
 inline void IdentifySchedule::finish(IdentifyWaiter& waiter, IdentifyState state) {
     unlink(waiter);
     waiter.state = state;
-    if (state == IdentifyState::granted) {
-        take(waiter.place.shard, waiter.place);
-    } else {
-        ++counters_.withdrawn;
-    }
     finished_.push_back(waiter);
+}
+
+inline void IdentifySchedule::grant(IdentifyWaiter& waiter, Time now) {
+    finish(waiter, IdentifyState::granted);
+    take(waiter.place.shard, now, waiter.place);
+}
+
+inline void IdentifySchedule::refuse(IdentifyWaiter& waiter, IdentifyRefused why) {
+    finish(waiter, IdentifyState::refused);
+    waiter.why = why;
+    ++counters_.withdrawn;
 }
 
 inline bool IdentifySchedule::try_admit(std::uint64_t shard, bool use_reserve, Time now,
@@ -259,7 +285,7 @@ inline bool IdentifySchedule::try_admit(std::uint64_t shard, bool use_reserve, T
     // Whoever waits in this key and may go has just gone, and then a permit is out.
     const Key& key = key_of(shard).second;
     if (key.out != 0 || key.ready > now || !day_allows(use_reserve)) return false;
-    take(shard, place);
+    take(shard, now, place);
     return true;
 }
 
@@ -312,6 +338,7 @@ inline void IdentifySchedule::withdraw(IdentifyWaiter& waiter, Time now) {
 }
 
 inline void IdentifySchedule::advance(Time now) {
+    expire(now);
     day_.advance(now);
     if (!due_.empty() && due_.begin()->first <= now &&
         (day_allows(false) || (reserve_queued_ != 0 && day_allows(true)))) {
@@ -328,7 +355,7 @@ inline void IdentifySchedule::advance(Time now) {
         for (IdentifyWaiter* candidate : candidates_) {
             // With each grant the day has one less: this one may have to leave its turn.
             IdentifyWaiter* first = first_of(key_of(candidate->place.shard).second);
-            if (first != nullptr) finish(*first, IdentifyState::granted);
+            if (first != nullptr) grant(*first, now);
         }
     }
     refuse_late(now);
@@ -337,14 +364,15 @@ inline void IdentifySchedule::advance(Time now) {
 inline void IdentifySchedule::refuse_late(Time now) {
     while (!bounded_.empty() && bounded_.begin()->first <= now) {
         IdentifyWaiter& waiter = *bounded_.begin()->second;
-        waiter.why = day_allows(waiter.use_reserve) ? IdentifyRefused::wait_too_long
-                                                    : IdentifyRefused::sessions_exhausted;
-        finish(waiter, IdentifyState::refused);
+        refuse(waiter, day_allows(waiter.use_reserve) ? IdentifyRefused::wait_too_long
+                                                      : IdentifyRefused::sessions_exhausted);
     }
 }
 
 inline Time IdentifySchedule::next_wake() const {
     Time wake = bounded_.empty() ? never : bounded_.begin()->first;
+    // Behind a permit that is out: in its key, or because it may be the last of the day.
+    if (queued() != 0 && !out_.empty()) wake = std::min(wake, out_.begin()->second.deadline);
     if (due_.empty()) return wake;
     const Time opens = day_.changes();
     if (reserve_queued_ == 0 || !day_allows(true)) {
@@ -357,52 +385,6 @@ inline Time IdentifySchedule::next_wake() const {
         wake = std::min(wake, allowed ? ready : std::max(ready, opens));
     }
     return wake;
-}
-
-/// A permit of the key is out no more.
-inline IdentifySchedule::Key& IdentifySchedule::free_key(const IdentifyPlace& place, Time ready) {
-    auto& key = key_of(place.shard);
-    untrack(key);
-    --key.second.out;
-    key.second.ready = std::max(key.second.ready, ready);
-    track(key);
-    out_.erase(out_.find(place.shard));
-    return key.second;
-}
-
-inline void IdentifySchedule::sent(IdentifyPlace& place, Time now) {
-    if (!place.taken) return;
-    place.taken = false;
-    const Time opened = key_of(place.shard).second.ready;
-    Key& key = free_key(place, now + spacing());
-    // After an update one key may have several permits; an answer to one says nothing of the
-    // others.
-    key.decided_by = key.out == 0 && opened <= now ? ++turns_ : 0;
-    place.turn = key.decided_by;
-    day_.sent(now);
-    ++counters_.sent;
-    advance(now);
-}
-
-inline void IdentifySchedule::answered(IdentifyPlace& place, Time now) {
-    sent(place, now);
-    auto& key = key_of(place.shard);
-    if (place.turn != 0 && place.turn == key.second.decided_by) {
-        untrack(key);
-        key.second.ready = std::min(key.second.ready, now + settings_.interval);
-        track(key);
-        ++counters_.answered;
-    }
-    place.turn = 0;
-    advance(now);
-}
-
-inline void IdentifySchedule::cancel(IdentifyPlace& place, Time now) {
-    if (!place.taken) return;
-    place.taken = false;
-    free_key(place, Time::min());
-    ++counters_.cancelled;
-    advance(now);
 }
 
 inline void IdentifySchedule::update(const IdentifyLimit& limit, Time now) {
@@ -427,8 +409,8 @@ inline void IdentifySchedule::map_keys_anew(std::uint64_t max_concurrency) {
     keys_.clear();
     due_.clear();
     max_concurrency_ = max_concurrency;
-    for (const std::uint64_t shard : out_)
-        ++key_of(shard).second.out;
+    for (const auto& [turn, out] : out_)
+        ++key_of(out.shard).second.out;
     for (IdentifyWaiter* waiter : waiters) {
         auto& key = key_of(waiter->place.shard);
         key.second.push_back(*waiter);
@@ -441,13 +423,13 @@ inline std::size_t IdentifySchedule::end_all() {
     each_waiter([&](IdentifyWaiter& waiter) { waiters.push_back(&waiter); });
     std::sort(waiters.begin(), waiters.end(),
               [](const auto* a, const auto* b) { return a->arrival < b->arrival; });
-    for (IdentifyWaiter* waiter : waiters) {
-        waiter->why = IdentifyRefused::ended;
-        finish(*waiter, IdentifyState::refused);
-    }
+    for (IdentifyWaiter* waiter : waiters)
+        refuse(*waiter, IdentifyRefused::ended);
     return waiters.size();
 }
 
 } // namespace sluice::core
+
+#include <sluice/core/detail/identify_permits.hpp>
 
 #endif

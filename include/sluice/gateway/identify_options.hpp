@@ -26,6 +26,11 @@ struct IdentifyQueueOptions {
     /// waited only where IdentifyPermit::answered() does not come first.
     std::chrono::nanoseconds margin = std::chrono::milliseconds(500);
 
+    /// A permit of which nothing is heard for so long counts as sent, or it would close its key for
+    /// ever. Default: twice the margin. Longer for those who acquire before they connect: what is
+    /// sent later than that and `interval` after the grant may meet the next of its key.
+    std::optional<std::chrono::nanoseconds> permit_timeout = std::nullopt;
+
     /// Identifies of the day kept back for calls that say use_reserve: a bot that crashes in a
     /// circle then stops before it has spent what its owner needs to bring it up again.
     std::int64_t reserve = 0;
@@ -57,6 +62,8 @@ namespace detail {
     settings.interval = core::in_range(options.interval);
     settings.margin = core::in_range(options.margin);
     settings.day = core::in_range(options.day);
+    const core::Duration timeout = options.permit_timeout.value_or(2 * settings.margin);
+    settings.permit_timeout = std::max(core::Duration(1), core::in_range(timeout));
     settings.reserve = std::max<std::int64_t>(0, options.reserve);
     return settings;
 }

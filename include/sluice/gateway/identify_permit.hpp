@@ -10,7 +10,9 @@
 //     permit.answered();
 //
 // Dropped counts as sent at that moment: an identify may have gone out, and one that was counted
-// twice costs little, one that was not counted may cost the token.
+// twice costs little, one that was not counted may cost the token. One that is only held counts as
+// sent when IdentifyQueueOptions::permit_timeout is over: its key is not closed for ever, and to
+// drop it later, at the end of its session, say, changes nothing any more.
 #ifndef SLUICE_GATEWAY_IDENTIFY_PERMIT_HPP
 #define SLUICE_GATEWAY_IDENTIFY_PERMIT_HPP
 
@@ -36,6 +38,7 @@ public:
     virtual void sent(core::IdentifyPlace& place) = 0;
     virtual void answered(core::IdentifyPlace& place) = 0;
     virtual void cancel(core::IdentifyPlace& place) = 0;
+    virtual void dropped(core::IdentifyPlace& place) = 0;
 };
 
 struct IdentifyPermitAccess;
@@ -56,10 +59,12 @@ public:
         std::swap(place_, taken.place_);
         return *this;
     }
-    ~IdentifyPermit() { sent(); }
+    ~IdentifyPermit() {
+        if (place_.taken) settler_->dropped(place_);
+    }
 
     /// The write has finished: the identify is on its way, and is spent. The five seconds of its
-    /// key run from here.
+    /// key run from here, also when it comes so late that the permit has been counted before.
     void sent() {
         if (place_.taken) settler_->sent(place_);
     }
@@ -71,7 +76,9 @@ public:
     }
 
     /// It will not be sent: the identify comes back at once and the next of its key may go. Does
-    /// nothing after sent(): what was sent stays spent, also if it ended in Invalid Session.
+    /// nothing after sent(): what was sent stays spent, also if it ended in Invalid Session. When
+    /// it comes so late that the permit has been counted and another of its key has gone, the
+    /// identify stays spent, too.
     void cancel() {
         if (place_.taken) settler_->cancel(place_);
     }

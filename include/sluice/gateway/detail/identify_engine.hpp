@@ -78,6 +78,7 @@ public:
                std::optional<std::chrono::nanoseconds> max_wait) override;
     bool deliver(IdentifyOperation& operation) override;
     void answered(core::IdentifyPlace& place) override;
+    void dropped(core::IdentifyPlace& place) override;
     void update(const SessionStartLimit& limit);
     IdentifyStats stats();
 
@@ -161,6 +162,12 @@ template <class Clock, class Mutex>
 void IdentifyEngine<Clock, Mutex>::answered(core::IdentifyPlace& place) {
     const Session session(*this);
     schedule_.answered(place, session.now());
+}
+
+template <class Clock, class Mutex>
+void IdentifyEngine<Clock, Mutex>::dropped(core::IdentifyPlace& place) {
+    const Session session(*this);
+    schedule_.dropped(place, session.now());
 }
 
 template <class Clock, class Mutex>
