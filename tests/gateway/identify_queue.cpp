@@ -123,6 +123,21 @@ TEST_CASE("how long a permit may be held follows the margin, unless it is told")
     CHECK(settings_of({.margin = 24h * 365 * 9}).permit_timeout == sluice::core::longest_setting);
 }
 
+TEST_CASE("a shard is told how long until its turn, in time, and that it hangs on an update") {
+    World world(limit_of(1, 2, 1h), {.reserve = 1});
+    CHECK(world.queue->timeout_for(0) == 0s);
+    IdentifyPermit permit = *world.queue->try_acquire(0);
+    CHECK(world.queue->timeout_for(1, {.use_reserve = true}) == 6500ms);
+    permit.sent();
+    world.pass(1s);
+    CHECK(world.queue->timeout_for(1, {.use_reserve = true}) == 4500ms);
+    CHECK(world.queue->timeout_for(1) == 1h + 1ms - 1s);
+    world.queue->update({1, 1, 1h, 1}); // all of it is kept back
+    CHECK(world.queue->timeout_for(1) == std::nullopt);
+    world.queue->close();
+    CHECK(world.queue->timeout_for(1, {.use_reserve = true}) == std::nullopt);
+}
+
 TEST_CASE("an answer makes the margin unnecessary") {
     World world(limit_of(1), {});
     IdentifyPermit permit = *world.queue->try_acquire(0);

@@ -255,4 +255,22 @@ TEST_CASE("many coroutines on two threads all get their permits, each once") {
     CHECK(done == 10'000);
 }
 
+TEST_CASE("an event is told how long until its turn, and that it hangs on what nobody knows") {
+    Bot bot;
+    CHECK(bot.sends.timeout_for(Opcode::presence_update) == 0s);
+    bot.spend();
+    bot.pass(1s);
+    CHECK(bot.sends.timeout_for(Opcode::voice_state_update) == 60s);
+    CHECK(bot.sends.timeout_for(Opcode::heartbeat) == 0s);
+    CHECK(bot.sends.timeout_for(Opcode::identify) == 0s);
+    CHECK(bot.sends.timeout_for(Opcode::identify, {.bytes = 5000}) == std::nullopt);
+    CHECK(bot.sends.stats().payloads_too_large == 0);
+    bot.sends.hold();
+    CHECK(bot.sends.timeout_for(Opcode::voice_state_update) == std::nullopt);
+    CHECK(bot.sends.timeout_for(Opcode::resume) == 0s);
+    bot.sends.release();
+    bot.sends.close();
+    CHECK(bot.sends.timeout_for(Opcode::heartbeat) == std::nullopt);
+}
+
 } // namespace

@@ -30,6 +30,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -108,6 +109,9 @@ public:
                                  IdentifyPlace& place);
     /// Before this a shard that came now would get no permit; never: an update has to come first.
     [[nodiscard]] Time earliest(std::uint64_t shard, bool use_reserve, Time now);
+    /// When a shard that came now would get its permit, if those ahead of it use theirs at once;
+    /// never: an update has to come first, or it is for ever. Takes a step for each that waits.
+    [[nodiscard]] Time forecast(std::uint64_t shard, bool use_reserve, Time now) const;
     /// Why the waiter should not even be queued, for the sake of its `bound`.
     [[nodiscard]] std::optional<IdentifyRefused> hopeless(const IdentifyWaiter& waiter, Time now);
     void enqueue(IdentifyWaiter& waiter, Time now);
@@ -178,6 +182,9 @@ private:
         std::uint64_t shard;
         Time deadline; // counts as sent then
     };
+
+    IdentifySchedule(const IdentifySchedule& other, std::deque<IdentifyWaiter>& waiters);
+    void send_all(Time now);
 
     [[nodiscard]] std::int64_t left() const noexcept {
         return day_.left() - static_cast<std::int64_t>(out_.size());
@@ -430,6 +437,7 @@ inline std::size_t IdentifySchedule::end_all() {
 
 } // namespace sluice::core
 
+#include <sluice/core/detail/identify_forecast.hpp>
 #include <sluice/core/detail/identify_permits.hpp>
 
 #endif

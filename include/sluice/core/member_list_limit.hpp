@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 
@@ -71,6 +72,17 @@ public:
         const std::lock_guard lock(mutex_);
         guilds_[request].until = until;
         if (guilds_.size() >= sweep_at_) sweep(now);
+    }
+
+    /// What is known now, to reckon with; whatever permission is out is held by `connection` there.
+    [[nodiscard]] std::shared_ptr<MemberListLimit> copy_for(const void* connection) const {
+        auto copy = std::make_shared<MemberListLimit>(hold_, Duration(0));
+        const std::lock_guard lock(mutex_);
+        copy->guilds_ = guilds_;
+        for (auto& [request, guild] : copy->guilds_) {
+            if (guild.holder != nullptr) guild.holder = connection;
+        }
+        return copy;
     }
 
     /// Guilds that something is kept of.

@@ -81,6 +81,11 @@ public:
     /// A permission without waiting, if that overtakes nobody. Heartbeats always get one.
     [[nodiscard]] bool try_admit(const SendRequest& request, Time now, SendPlace& place);
 
+    /// When such an event that came now could be sent, if those ahead of it are sent at once;
+    /// never: that hangs on what nobody knows (a permission that is out, an end of hold()), or it
+    /// is for ever. Takes a step for each that waits.
+    [[nodiscard]] Time forecast(const SendRequest& request, Time now) const;
+
     /// Enqueuing such a request would supersede one that waits.
     [[nodiscard]] bool replaces(const SendRequest& request) const {
         if (request.kind != SendKind::presence) return false;
@@ -152,6 +157,9 @@ private:
     static constexpr std::int64_t session_room = 1;
     /// No connection has more events than that between two refusals.
     static constexpr std::size_t most_known = 128;
+
+    SendSchedule(const SendSchedule& other, std::deque<SendWaiter>& waiters, Time now);
+    void send_all(Time now);
 
     [[nodiscard]] static SendLaneKey key_of(const SendRequest& request) noexcept {
         return {request.opcode, request.members};
@@ -467,5 +475,7 @@ inline std::size_t SendSchedule::end_all() {
 }
 
 } // namespace sluice::core
+
+#include <sluice/core/detail/send_forecast.hpp>
 
 #endif

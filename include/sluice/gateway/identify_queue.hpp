@@ -101,6 +101,15 @@ public:
         return detail::IdentifyPermitAccess::make(engine_, place);
     }
 
+    /// Until the shard could have a permit, behind all that are queued; 0: now. A permit that is
+    /// out is taken to be sent when its time is over, those to come at once: it may turn out
+    /// shorter. Nothing while that hangs on an update(), when it is for ever, and once closed. Of
+    /// the options only use_reserve counts. Cost: a step for each that waits.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds>
+    timeout_for(std::uint64_t shard_id, IdentifyOptions options = {}) const {
+        return engine_->timeout_for(shard_id, options);
+    }
+
     /// GET /gateway/bot has answered anew. Takes effect at once, also for waiters, which keep their
     /// order; permits already given stay valid. After a change of max_concurrency every key waits
     /// until the last identify of the old keys can do no harm. Identifies of the last seconds are

@@ -99,6 +99,15 @@ public:
         return detail::SendPermitAccess::make(engine_, place);
     }
 
+    /// Until such an event could be sent, behind all that are queued; 0: now, as always for a
+    /// heartbeat. Nothing while that hangs on a permit that is out, or on release(), nor where
+    /// acquire() would fail: when closed, or the payload is too large. Cost: a step for each that
+    /// waits.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds>
+    timeout_for(Opcode opcode, SendOptions options = {}) const {
+        return engine_->timeout_for(detail::request_of(opcode, options), options.bytes);
+    }
+
     /// As hello tells it: how much room is kept for heartbeats. Nothing changes unless it is
     /// positive.
     void set_heartbeat_interval(std::chrono::nanoseconds interval) {

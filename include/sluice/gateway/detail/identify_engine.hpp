@@ -79,6 +79,8 @@ public:
     bool deliver(IdentifyOperation& operation) override;
     void answered(core::IdentifyPlace& place) override;
     void dropped(core::IdentifyPlace& place) override;
+    std::optional<std::chrono::nanoseconds> timeout_for(std::uint64_t shard_id,
+                                                        const IdentifyOptions& options);
     void update(const SessionStartLimit& limit);
     IdentifyStats stats();
 
@@ -168,6 +170,17 @@ template <class Clock, class Mutex>
 void IdentifyEngine<Clock, Mutex>::dropped(core::IdentifyPlace& place) {
     const Session session(*this);
     schedule_.dropped(place, session.now());
+}
+
+template <class Clock, class Mutex>
+std::optional<std::chrono::nanoseconds>
+IdentifyEngine<Clock, Mutex>::timeout_for(std::uint64_t shard_id, const IdentifyOptions& options) {
+    const Session session(*this);
+    if (closed_) return std::nullopt;
+    schedule_.advance(session.now());
+    const core::Time at = schedule_.forecast(shard_id, options.use_reserve, session.now());
+    if (at == core::never) return std::nullopt;
+    return at - session.now();
 }
 
 template <class Clock, class Mutex>

@@ -72,6 +72,8 @@ public:
 
     /// A permission without waiting, if that overtakes nobody.
     bool try_take(const core::SendRequest& request, std::size_t bytes, core::SendPlace& place);
+    std::optional<std::chrono::nanoseconds> timeout_for(const core::SendRequest& request,
+                                                        std::size_t bytes);
     void start(SendOperation& operation) override;
     bool deliver(SendOperation& operation) override;
 
@@ -104,6 +106,17 @@ bool SendEngine<Clock, Mutex>::try_take(const core::SendRequest& request, std::s
         return false;
     }
     return schedule_.try_admit(request, session.now(), place);
+}
+
+template <class Clock, class Mutex>
+std::optional<std::chrono::nanoseconds>
+SendEngine<Clock, Mutex>::timeout_for(const core::SendRequest& request, std::size_t bytes) {
+    const Session session(*this);
+    if (closed_ || bytes > max_payload_bytes) return std::nullopt;
+    schedule_.advance(session.now());
+    const core::Time at = schedule_.forecast(request, session.now());
+    if (at == core::never) return std::nullopt;
+    return at - session.now();
 }
 
 /// Why an operation is not even queued, if there is a reason.
