@@ -58,6 +58,23 @@ TEST_CASE("a thousand random bots start in time, and nothing they do is refused 
     CHECK(identifies > 100'000 / share);
 }
 
+TEST_CASE("bots that hold their permits for ever start all the same, a second per wave later") {
+    Random random(14);
+    for (int round = 0; round < 200 / share; ++round) {
+        const std::int64_t shards = magnitude(random, 300);
+        const SessionStartLimit limit{1000, 1000, 20h, magnitude(random, 64)};
+        CAPTURE(round, shards, limit.max_concurrency);
+        IdentifyBot bot(random, limit, {.keeps_permits = true});
+        const Moment begin = bot.clock.now();
+        bot.start(static_cast<std::uint64_t>(shards));
+        bot.finish();
+        const std::int64_t waves = (shards + limit.max_concurrency - 1) / limit.max_concurrency;
+        REQUIRE(bot.ready() == static_cast<std::uint64_t>(shards));
+        REQUIRE(bot.last_ready() - begin <= waves * 6500ms + 1s);
+        REQUIRE(bot.server.complaints() == GatewayComplaints());
+    }
+}
+
 TEST_CASE("a thousand bots in storms, with lost connections and changing limits, overrun nothing") {
     Random random(4014);
     std::uint64_t identifies = 0;

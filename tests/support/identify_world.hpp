@@ -20,6 +20,8 @@
 #include <chrono>
 #include <cstdint>
 #include <random>
+#include <utility>
+#include <vector>
 
 namespace sluice::tests::identifying {
 
@@ -37,6 +39,7 @@ inline Span between(Random& random, std::chrono::milliseconds low, std::chrono::
 struct Habits {
     bool tells_answers = false; // calls answered()
     bool drops_permits = false; // never calls anything
+    bool keeps_permits = false; // nor that: they are held for ever
     int failures = 0;           // of 100 identifies: the connection is lost around it
     Span write{0};              // at most, until a write is seen to have finished
 };
@@ -111,6 +114,7 @@ private:
                 continue;
             }
             if (habits_.drops_permits) permit = gateway::IdentifyPermit();
+            if (habits_.keeps_permits) kept_.push_back(std::move(permit));
             if (habits_.write > Span(0)) co_await clock.sleep(part_of(habits_.write));
             permit.sent();
             co_await clock.sleep(delay());
@@ -139,6 +143,7 @@ private:
     int changes_ = 0; // of max_concurrency
     std::uint64_t ready_ = 0;
     Moment last_ready_;
+    std::vector<gateway::IdentifyPermit> kept_;
     gateway::BasicIdentifyQueue<Clock> queue_;
 };
 
