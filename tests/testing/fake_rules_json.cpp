@@ -58,7 +58,10 @@ constexpr auto full_rule = R"({
                                                   "hash": "b"}}}],
     "lie": {"limit": 50000, "remaining": 9, "reset_after": 102737.719, "reset_from_date": -2.3,
             "reset_offset": -0.5, "retry_after": 1, "retry_after_in_body": 1163.097,
-            "headers": {"Via": ""}}})";
+            "headers": {"Via": ""}},
+    "errors": [{"status": 403, "code": 50001, "message": "e", "every": 2, "share": 0.5,
+                "ids": ["1"], "limit": {"limit": 6}, "hash": "o", "counted": false},
+               {"age": 0}]})";
 
 constexpr auto full_options = R"({
     "global": null, "exempt_interactions": false, "fallback": {"status": 204},
@@ -134,6 +137,21 @@ TEST_CASE("faults, refusals and lies can be read from JSON") {
     CHECK(rule.lie->retry_after_in_body == 1'163'097ms);
     REQUIRE(rule.lie->headers.size() == 1);
     CHECK(rule.lie->headers[0].first == "Via");
+}
+
+TEST_CASE("error answers can be read from JSON") {
+    const Rule rule = parse_rule(json::parse(full_rule));
+    REQUIRE(rule.errors.size() == 2);
+    const ErrorAnswer& error = rule.errors[0];
+    CHECK(error.status == 403);
+    CHECK(error.code == 50001);
+    CHECK(error.message + error.hash == "eo");
+    CHECK(error.every == 2);
+    CHECK(error.share == 0.5);
+    CHECK(error.ids.count("1") == 1);
+    CHECK(error.limit == Limit{Algorithm::fixed, 6, 5s});
+    CHECK_FALSE(error.counted);
+    CHECK(rule.errors[1].age == 0U);
 }
 
 TEST_CASE("every member of the options can be read from JSON") {
@@ -262,6 +280,9 @@ TEST_CASE("the sample file has deletes by age and another bucket at a 429", "[F7
     const auto young =
         discord.receive(request("DELETE", "/channels/1/messages/1174000000000000000"), 0s);
     CHECK(header(young, "X-RateLimit-Limit") == "3");
+    const auto gone = discord.receive(request("DELETE", "/channels/1/messages/404"), 0s);
+    CHECK(gone.status == 404);
+    CHECK(header(gone, "X-RateLimit-Limit") == "5");
     const auto get = request("GET", "/channels/1/messages?limit=100");
     CHECK(header(discord.receive(get, 1s), "X-RateLimit-Limit") == "1000");
     CHECK(accepted_of(discord, get, 9, 1s) == 4);

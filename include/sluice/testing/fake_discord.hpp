@@ -21,6 +21,7 @@
 #define SLUICE_TESTING_FAKE_DISCORD_HPP
 
 #include <sluice/route.hpp>
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_gate.hpp>
 #include <sluice/testing/fake_hash.hpp>
@@ -143,6 +144,7 @@ private:
     void decide(Exchange& exchange);
     void limit_globally(Exchange& exchange, detail::Plan* plan);
     void run_rule(Exchange& exchange, detail::Plan& plan);
+    static void write_body(FakeResponse& response, const Rule& rule, const ErrorAnswer* error);
     [[nodiscard]] bool run_second(Exchange& exchange, const detail::Plan& plan);
     [[nodiscard]] bool refuse_second(Exchange& exchange, const SecondLimit& second);
     void describe(Exchange& exchange, detail::Description told, std::string_view hash,
@@ -213,11 +215,13 @@ inline Duration FakeDiscord::retry_after(const FakeRequest& request, Duration no
     const auto known = plans_.find(route.id());
     const detail::Plan plan =
         known != plans_.end() ? known->second : detail::Plan{options_.fallback, route.id()};
-    const detail::Face& face = plan.face(route, wall);
+    const auto course = plan.course(route, request, wall);
+    const detail::Face& face = *course.face;
     if (face.limit) {
         const auto id = plan.counter(face, route, request);
         wait = std::max(wait, wait_of(counters_, id, *face.limit, wall));
     }
+    if (course.error != nullptr && !course.error->counted) return wait;
     return std::max(wait, plan.second_wait(route, request, second_counters_, wall));
 }
 

@@ -10,6 +10,7 @@
 
 #include <sluice/core/major.hpp>
 #include <sluice/route.hpp>
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_hash.hpp>
 #include <sluice/testing/fake_limit.hpp>
@@ -60,6 +61,8 @@ public:
             add_second(second, route_id);
         for (const Fault& fault : rule_.faults)
             check(fault);
+        for (const ErrorAnswer& error : rule_.errors)
+            add_error(error, route_id);
     }
 
     [[nodiscard]] const Rule& rule() const noexcept { return rule_; }
@@ -73,6 +76,26 @@ public:
             ++at;
         return faces_[at];
     }
+
+    /// The error that answers the next request of the route, if it is this one, and what limits it.
+    struct Course {
+        const ErrorAnswer* error = nullptr;
+        const Face* face = nullptr;
+    };
+
+    [[nodiscard]] Course course(const Route& route, const FakeRequest& request,
+                                Duration wall) const noexcept {
+        for (std::size_t i = 0; i < rule_.errors.size(); ++i) {
+            const ErrorAnswer& error = rule_.errors[i];
+            if (!concerns(error, request, arrivals_ + 1)) continue;
+            const auto& named = error_faces_[i];
+            return {&error, named ? &*named : &face(route, wall)};
+        }
+        return {nullptr, &face(route, wall)};
+    }
+
+    /// To be called once for each request, after `course`.
+    void count_arrival() noexcept { ++arrivals_; }
 
     [[nodiscard]] std::uint64_t counter(const Face& face, const Route& route,
                                         const FakeRequest& request) const noexcept {
@@ -149,10 +172,34 @@ private:
         const bool last = below == Duration::max();
         // A route without ages keeps its hash when it is given some: its last face has no number.
         const std::uint64_t seed = last ? route_id : mixed(route_id + faces_.size() + 1);
-        Face face{below, limit, hash.empty() ? hash_of_template(seed) : hash};
-        face.key = mixed(face.hash);
+        faces_.push_back(face_of(limit, hash.empty() ? hash_of_template(seed) : hash, route_id));
+        faces_.back().below = below;
+    }
+
+    void add_error(const ErrorAnswer& error, std::uint64_t route_id) {
+        check(error);
+        const auto missing = [](const char* what) {
+            throw std::invalid_argument(std::string{"sluice::testing::ErrorAnswer: "} + what);
+        };
+        if (error.age && *error.age >= rule_.ages.size()) missing("the rule has no such age");
+        std::optional<Face> named;
+        if (error.age) named = faces_[*error.age];
+        if (error.limit) named = face_of(error.limit, error.hash, route_id);
+        if (!error.limit && !error.hash.empty()) {
+            const auto same = [&](const Face& face) { return face.hash == error.hash; };
+            const auto found = std::find_if(faces_.begin(), faces_.end(), same);
+            if (found == faces_.end()) missing("the rule has no limit with this hash");
+            named = *found;
+        }
+        if (!error.counted) named = Face{};
+        error_faces_.push_back(std::move(named));
+    }
+
+    [[nodiscard]] Face face_of(const std::optional<Limit>& limit, const std::string& hash,
+                               std::uint64_t route_id) const {
+        Face face{Duration::max(), limit, hash, mixed(hash)};
         if (rule_.counts_apart) face.key = mixed(face.key ^ route_id);
-        faces_.push_back(std::move(face));
+        return face;
     }
 
     void add_second(const SecondLimit& second, std::uint64_t route_id) {
@@ -175,8 +222,10 @@ private:
     }
 
     Rule rule_;
-    std::vector<Face> faces_; ///< never empty; ascending by age
+    std::vector<Face> faces_;                      ///< never empty; ascending by age
+    std::vector<std::optional<Face>> error_faces_; ///< none: that of successes
     std::vector<std::uint64_t> second_keys_;
+    std::uint64_t arrivals_ = 0;
     FaultCounts faults_;
 };
 

@@ -13,6 +13,7 @@
 #define SLUICE_TESTING_FAKE_RULES_HPP
 
 #include <sluice/route.hpp>
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
@@ -74,6 +75,8 @@ struct Rule {
     std::map<std::string, std::uint64_t, std::less<>> channels{};
     std::vector<Fault> faults{};
     std::optional<Lie> lie{};
+    /// The first one that concerns a request is its answer.
+    std::vector<ErrorAnswer> errors{};
 };
 
 /// How times are written. Discord docs, change log: v8 (2020-09) brought seconds with decimals.

@@ -21,6 +21,7 @@
 
 #include <sluice/testing/detail/fake_json.hpp>
 #include <sluice/testing/fake_discord.hpp>
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
@@ -78,6 +79,14 @@ inline void JsonValue::read(Fault& into) const {
     checked_by([&] { check(into); });
 }
 
+inline void JsonValue::read(ErrorAnswer& into) const {
+    JsonMembers members{*this};
+    members("status", into.status)("code", into.code)("message", into.message);
+    members("every", into.every)("share", into.share)("ids", into.ids)("age", into.age);
+    members("limit", into.limit)("hash", into.hash)("counted", into.counted).finish();
+    checked_by([&] { check(into); });
+}
+
 inline void JsonValue::read(Lie& into) const {
     JsonMembers members{*this};
     members("limit", into.limit)("remaining", into.remaining)("reset_after", into.reset_after);
@@ -109,7 +118,7 @@ inline void JsonValue::read(Rule& into) const {
     members("per_major", into.per_major)("per_individual", into.per_individual);
     members("headers", into.headers)("think_time", into.think_time)("status", into.status);
     members("body", into.body)("ages", into.ages)("second", into.second);
-    members("faults", into.faults)("lie", into.lie);
+    members("faults", into.faults)("lie", into.lie)("errors", into.errors);
     members.with("channels", [&](const JsonValue& channels) {
         channels.each_member([&](const std::string& name, const JsonValue& value) {
             value.read_id(into.channels[name]);

@@ -74,10 +74,12 @@ inline void FakeDiscord::run_rule(Exchange& exchange, detail::Plan& plan) {
     Arrival& arrival = exchange.arrival;
     FakeResponse& response = exchange.response;
     const Rule& rule = plan.rule();
-    const detail::Face& face = plan.face(arrival.route, exchange.wall);
+    const auto course = plan.course(arrival.route, exchange.request, exchange.wall);
+    plan.count_arrival();
+    const detail::Face& face = *course.face;
     exchange.lie = rule.lie ? &*rule.lie : nullptr;
     response.think_time = rule.think_time;
-    response.status = rule.status;
+    response.status = course.error != nullptr ? course.error->status : rule.status;
     Counter* counter = nullptr;
     if (face.limit) {
         arrival.counter = plan.counter(face, arrival.route, exchange.request);
@@ -88,15 +90,24 @@ inline void FakeDiscord::run_rule(Exchange& exchange, detail::Plan& plan) {
         else
             counter->spend(exchange.wall);
     }
-    const bool described = arrival.verdict == FakeVerdict::accepted && !rule.second.empty() &&
-                           run_second(exchange, plan);
+    const bool counted = course.error == nullptr || course.error->counted;
+    const bool described = counted && arrival.verdict == FakeVerdict::accepted &&
+                           !rule.second.empty() && run_second(exchange, plan);
     if (counter != nullptr && rule.headers && !described)
         describe(exchange, {face.limit->limit, counter->standing(exchange.wall)}, face.hash,
                  exchange.lie);
     if (arrival.verdict != FakeVerdict::accepted) return;
-    if (rule.status != 204) response.body = rule.body;
-    arrival.executed = rule.status < 400;
+    write_body(response, rule, course.error);
+    arrival.executed = response.status < 400;
     if (const Fault* fault = plan.strike(true, now_)) strike(exchange, plan, *fault);
+}
+
+inline void FakeDiscord::write_body(FakeResponse& response, const Rule& rule,
+                                    const ErrorAnswer* error) {
+    if (error != nullptr)
+        response.body = detail::error_body(error->status, error->code, error->message);
+    else if (rule.status != 204)
+        response.body = rule.body;
 }
 
 inline bool FakeDiscord::run_second(Exchange& exchange, const detail::Plan& plan) {

@@ -8,6 +8,7 @@
 #ifndef SLUICE_TESTING_DETAIL_FAKE_JSON_HPP
 #define SLUICE_TESTING_DETAIL_FAKE_JSON_HPP
 
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
@@ -64,6 +65,7 @@ public:
     }
 
     void read(bool& into) const { into = get<bool>(json_.is_boolean(), "true or false"); }
+    void read(double& into) const { into = get<double>(json_.is_number(), "a number"); }
     void read(std::string& into) const { into = get<std::string>(json_.is_string(), "a string"); }
     template <std::integral T>
     void read(T& into) const;
@@ -93,6 +95,7 @@ public:
     void read(Refusal& into) const;
     void read(Fault& into) const;
     void read(Lie& into) const;
+    void read(ErrorAnswer& into) const;
     void read(InvalidLimit& into) const;
     void read(Rule& into) const;
     void read(FakeOptions& into) const;
