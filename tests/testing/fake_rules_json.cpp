@@ -49,7 +49,8 @@ constexpr auto full_rule = R"({
     "ages": [{"below": 10, "limit": null, "hash": "y"}],
     "second": [{"limit": {"algorithm": "aligned", "limit": 2, "period": 600}, "name": "n",
                 "field": "f", "per": "channel", "per_individual": true, "shared": true,
-                "hash": "s", "message": "m", "code": 20028, "overstated": 74, "others_every": 3}],
+                "hash": "s", "message": "m", "code": 20028, "overstated": 74, "others_every": 3,
+                "shown_every": 4}],
     "channels": {"501": "18446744073709551615", "token": 2},
     "faults": [{"kind": "refusal", "status": 503, "executes": false, "skip": 1, "every": 2,
                 "times": 3, "from": 4, "until": 5,
@@ -104,6 +105,7 @@ TEST_CASE("every member of a rule can be read from JSON") {
     CHECK(second.code == 20028);
     CHECK(second.overstated == 74s);
     CHECK(second.others_every == 3s);
+    CHECK(second.shown_every == 4);
 }
 
 TEST_CASE("faults, refusals and lies can be read from JSON") {

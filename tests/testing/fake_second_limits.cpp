@@ -223,6 +223,41 @@ TEST_CASE("a shared limit can lift earlier than it is told", "[F9]") {
     CHECK(discord.receive(thread, 145s).status == 200);
 }
 
+TEST_CASE("a route can show its two limits in turn, and each counts what it counts") {
+    FakeDiscord discord{without_global()};
+    discord.rule(
+        create_message,
+        {.limit = Limit{Algorithm::fixed, 1000, 5s},
+         .hash = "wide",
+         .second = {{.limit = {Algorithm::fixed, 6, 60s}, .hash = "tight", .shown_every = 2}}});
+    const auto told = [&](Duration now) {
+        const auto answer = discord.receive(post(), now);
+        return header(answer, "X-RateLimit-Bucket") + " " + line(answer);
+    };
+    CHECK(told(0s) == "wide 200 999 5.000 5.000 -");
+    CHECK(told(1s) == "tight 200 4 60.000 59.000 -");
+    CHECK(told(2s) == "wide 200 997 5.000 3.000 -");
+    CHECK(told(3s) == "tight 200 2 60.000 57.000 -");
+    CHECK(told(6s) == "wide 200 999 11.000 5.000 -");
+    CHECK(told(7s) == "tight 200 0 60.000 53.000 -");
+    CHECK(told(8s) == "tight 429 0 60.000 52.000 52");
+}
+
+TEST_CASE("each major parameter has its own turn of showing a second limit") {
+    FakeDiscord discord{without_global()};
+    discord.rule(
+        create_message,
+        {.hash = "wide",
+         .second = {{.limit = {Algorithm::fixed, 6, 60s}, .hash = "tight", .shown_every = 2}}});
+    std::string seen;
+    for (int i = 0; i < 6; ++i) {
+        const auto answer =
+            discord.receive(post(i % 2 == 0 ? "/channels/1/messages" : "/channels/2/messages"), 0s);
+        seen += header(answer, "X-RateLimit-Bucket").substr(0, 1);
+    }
+    CHECK(seen == "wwttww");
+}
+
 TEST_CASE("forgetting second counters that are full again changes no decision", "[F8]") {
     FakeDiscord discord{without_global()};
     discord.rule(create_message,
@@ -238,6 +273,8 @@ TEST_CASE("forgetting second counters that are full again changes no decision", 
 TEST_CASE("a second limit that makes no sense is refused", "[F8]") {
     FakeDiscord discord;
     CHECK_THROWS_AS(discord.rule(create_message, {.second = {{.overstated = -1s}}}),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(discord.rule(create_message, {.second = {{.shown_every = 1}}}),
                     std::invalid_argument);
     CHECK_THROWS_AS(
         discord.rule(create_message, {.second = {{.limit = {Algorithm::fixed, 0, 1s}}}}),

@@ -105,10 +105,13 @@ public:
         return id;
     }
 
-    /// The second limit that refuses a request, null when none does, and how long it will.
+    /// The second limit that refuses a request, null when none does, and how long it will; else
+    /// the one that describes the answer, null when none does, as it stands now.
     struct Drawn {
         const SecondLimit* spent = nullptr;
         Duration wait{};
+        const SecondLimit* shown = nullptr;
+        Standing standing{};
     };
 
     /// Spends one of every second limit that concerns the request, or nothing if one is spent.
@@ -117,11 +120,13 @@ public:
         Drawn drawn;
         each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
             const Duration wait = counters.at(second, id, wall).wait(wall);
-            if (wait > drawn.wait) drawn = {&second, wait};
+            if (wait > drawn.wait) drawn = {.spent = &second, .wait = wait};
         });
         if (drawn.spent != nullptr) return drawn;
         each_second(route, request, [&](const SecondLimit& second, std::uint64_t id) {
-            counters.at(second, id, wall).spend(wall);
+            if (!counters.spend(second, id, wall)) return;
+            drawn.shown = &second;
+            drawn.standing = counters.standing(second, id, wall);
         });
         return drawn;
     }

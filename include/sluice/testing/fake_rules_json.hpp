@@ -56,7 +56,8 @@ inline void JsonValue::read(SecondLimit& into) const {
     members("limit", into.limit)("name", into.name)("field", into.field)("per", into.per);
     members("per_individual", into.per_individual)("shared", into.shared)("hash", into.hash);
     members("message", into.message)("code", into.code)("overstated", into.overstated);
-    members("others_every", into.others_every).finish();
+    members("others_every", into.others_every)("shown_every", into.shown_every).finish();
+    checked_by([&] { check(into); });
 }
 
 inline void JsonValue::read(ShownBucket& into) const {

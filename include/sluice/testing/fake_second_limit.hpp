@@ -3,9 +3,10 @@
 // Limits that a route has besides its ordinary one: hidden from the headers, of a field of the
 // body, of a channel over all its webhooks, or of a resource that other users spend as well.
 //
-// The one invariant: only its 429 shows such a limit. The ordinary limit is checked first and spent
-// first, because the 429s of second limits that were seen had remaining = limit - 1 on a bucket
-// just begun (discord-api-docs#1900, 2020-08; Discord docs, "Rate Limits", example of `shared`).
+// The one invariant: only its 429 shows such a limit, unless `shown_every` says otherwise. The
+// ordinary limit is checked first and spent first, because the 429s of second limits that were seen
+// had remaining = limit - 1 on a bucket just begun (discord-api-docs#1900, 2020-08; Discord docs,
+// "Rate Limits", example of `shared`).
 //
 //     .second = {{.limit = {Algorithm::fixed, 2, 600s}, .field = "name"},
 //                {.limit = {Algorithm::fixed, 2, 600s}, .field = "topic"}}
@@ -54,6 +55,10 @@ struct SecondLimit {
     Duration overstated{};
     /// Another user spends one that often, as long as there is one. Zero: nobody does.
     Duration others_every{};
+    /// Each n-th request that it lets pass is answered with this limit's hash and numbers instead
+    /// of the ordinary bucket's, so 2 shows the two in turn. 0: never. Observed 2025-02,
+    /// discord-api-docs#7394: one hash, then another with remaining 0, then the first again.
+    std::uint64_t shown_every = 0;
 };
 
 namespace detail {
@@ -66,6 +71,17 @@ public:
         Entry& entry = entries_.try_emplace(id, first_entry(second, now)).first->second;
         catch_up(entry, second, now);
         return entry.counter;
+    }
+
+    /// Spends one, and says whether this is a request that shows the limit.
+    [[nodiscard]] bool spend(const SecondLimit& second, std::uint64_t id, Duration now) {
+        at(second, id, now).spend(now);
+        Entry& entry = entries_.find(id)->second;
+        return second.shown_every != 0 && ++entry.passed % second.shown_every == 0;
+    }
+
+    [[nodiscard]] Standing standing(const SecondLimit& second, std::uint64_t id, Duration now) {
+        return at(second, id, now).standing(now);
     }
 
     [[nodiscard]] Duration wait(const SecondLimit& second, std::uint64_t id, Duration now) const {
@@ -85,6 +101,7 @@ private:
     struct Entry {
         Counter counter;
         Duration others_next;
+        std::uint64_t passed = 0;
     };
 
     /// The others were there before the first request was: one period back is all that counts.
@@ -120,6 +137,8 @@ inline void check(const SecondLimit& second) {
     (void)checked(second.limit);
     if (second.overstated < Duration::zero() || second.others_every < Duration::zero())
         throw std::invalid_argument("sluice::testing::SecondLimit: a duration is negative");
+    if (second.shown_every != 0 && second.hash.empty())
+        throw std::invalid_argument("sluice::testing::SecondLimit: without a hash none is shown");
 }
 
 } // namespace detail

@@ -114,7 +114,11 @@ inline bool FakeDiscord::run_second(Exchange& exchange, const detail::Plan& plan
     const auto drawn =
         plan.draw_second(exchange.arrival.route, exchange.request, second_counters_, exchange.wall);
     exchange.arrival.retry_after = drawn.wait;
-    return drawn.spent != nullptr && refuse_second(exchange, *drawn.spent);
+    if (drawn.spent != nullptr) return refuse_second(exchange, *drawn.spent);
+    if (drawn.shown == nullptr) return false;
+    const SecondLimit& shown = *drawn.shown;
+    describe(exchange, {shown.limit.limit, drawn.standing}, shown.hash, nullptr);
+    return true;
 }
 
 inline bool FakeDiscord::refuse_second(Exchange& exchange, const SecondLimit& second) {
