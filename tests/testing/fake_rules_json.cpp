@@ -70,7 +70,9 @@ constexpr auto full_options = R"({
     "seed": 18446744073709551615, "in_flight": "until_delivered", "log_capacity": 5,
     "invalid": {"threshold": 10, "period": 60, "ban": 30, "count_shared": true,
                 "answer": "cloudflare_block", "tells_wait": false},
-    "tokens": ["Bot a"], "check_user_agent": true, "clock_offset": -40})";
+    "tokens": ["Bot a"], "check_user_agent": true, "clock_offset": -40,
+    "outages": [{"from": 1, "until": 2, "status": 520, "every": 3, "interactions": false,
+                 "think_time": 4}]})";
 
 FakeRequest request(std::string_view method, std::string_view target, std::string_view body = {}) {
     return {.method = method, .target = target, .token = "Bot a", .body = body};
@@ -178,6 +180,13 @@ TEST_CASE("every member of the options can be read from JSON") {
     CHECK(options.tokens.count("Bot a") == 1);
     CHECK(options.check_user_agent);
     CHECK(options.clock_offset == -40s);
+    REQUIRE(options.outages.size() == 1);
+    CHECK(options.outages[0].from == 1s);
+    CHECK(options.outages[0].until == 2s);
+    CHECK(options.outages[0].status == 520);
+    CHECK(options.outages[0].every == 3);
+    CHECK_FALSE(options.outages[0].interactions);
+    CHECK(options.outages[0].think_time == 4s);
 }
 
 TEST_CASE("what a document leaves out is as it is in C++") {
@@ -236,6 +245,7 @@ TEST_CASE("a value that makes no sense is refused, with the place where it stand
     starts(complaint_of_rule(R"({"second": [{"limit": {"limit": -1}}]})"),
            R"(rules["POST /x"].second[0].limit: )");
     starts(complaint_of_rule(R"({"ages": [{"below": 9}, {"below": 9}]})"), R"(rules["POST /x"]: )");
+    starts(complaint(R"({"options": {"outages": [{"status": 404}]}})"), "options.outages[0]: ");
     starts(complaint(R"({"options": {"invalid": {"answer": "user"}}})"), "options.invalid: ");
 }
 

@@ -12,8 +12,8 @@
 //     auto answer = discord.receive({.method = "GET", .target = "/users/1"}, 0ns);
 //     discord.at(10s, [](FakeDiscord& later) { later.global(std::nullopt); });
 //
-// A request passes, in this order: script, gate (bans, tokens), faults that strike before it runs,
-// global limit, limits of the route, faults that strike after it ran.
+// A request passes, in this order: script, bans, outages, gate (tokens, webhooks), faults that
+// strike before it runs, global limit, limits of the route, faults that strike after it ran.
 //
 // Server time is the time since the fake was made, virtual or real, and never runs backwards.
 // Distinct objects may be used from several threads, one object from one at a time.
@@ -29,6 +29,7 @@
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_log.hpp>
+#include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_plan.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_request.hpp>
@@ -96,6 +97,11 @@ public:
     void revoke_token(std::string_view token) { gate_.revoke_token(token); }
     /// Every request to this webhook is answered 404.
     void remove_webhook(std::string_view id) { gate_.remove_webhook(id); }
+    /// Adds to what `FakeOptions::outages` has. Throws std::invalid_argument.
+    void outage(const Outage& outage) { outages_.add(outage); }
+    void outage(Duration from, Duration until, int status = 502) {
+        outage({.from = from, .until = until, .status = status});
+    }
     /// Sets the clock behind Date and Reset.
     void clock_offset(Duration offset) noexcept { options_.clock_offset = offset; }
 
@@ -142,6 +148,7 @@ private:
     [[nodiscard]] Duration draw_skew() noexcept;
     [[nodiscard]] FakeResponse answer(const FakeRequest& request, Arrival& arrival);
     void decide(Exchange& exchange);
+    [[nodiscard]] bool stop(Exchange& exchange);
     void limit_globally(Exchange& exchange, detail::Plan* plan);
     void run_rule(Exchange& exchange, detail::Plan& plan);
     static void write_body(FakeResponse& response, const Rule& rule, const ErrorAnswer* error);
@@ -157,6 +164,7 @@ private:
     FakeOptions options_;
     detail::HeaderWriter writer_;
     detail::Gate gate_;
+    detail::Outages outages_;
     Script script_;
     std::multimap<Duration, Change> changes_;
     boost::unordered_flat_map<std::uint64_t, detail::Plan> plans_; ///< by route id
@@ -178,6 +186,8 @@ inline FakeDiscord::FakeDiscord(FakeOptions options)
     global(options_.global);
     (void)detail::Plan{options_.fallback, 0};
     if (options_.invalid) detail::check(*options_.invalid);
+    for (const Outage& outage : options_.outages)
+        outages_.add(outage);
 }
 
 inline FakeResponse FakeDiscord::receive(const FakeRequest& request, Duration now) {

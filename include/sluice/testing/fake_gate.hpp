@@ -87,9 +87,6 @@ private:
     });
 }
 
-/// Why a request was stopped.
-enum class Stop : std::uint8_t { cloudflare, discord };
-
 class Gate {
 public:
     [[nodiscard]] InvalidRequests& invalid() noexcept { return invalid_; }
@@ -97,34 +94,40 @@ public:
     void revoke_token(std::string_view token) { revoked_tokens_.emplace(token); }
     void remove_webhook(std::string_view id) { removed_webhooks_.emplace(id); }
 
-    /// Writes the answer, if the request gets no further than this. What is Discord's own answer
-    /// still lacks the headers that are common to all of these.
-    [[nodiscard]] std::optional<Stop> stop(const FakeRequest& request, const FakeOptions& options,
-                                           Duration now, HeaderWriter& writer,
-                                           FakeResponse& response) const {
+    /// Writes Cloudflare's answer, if the request gets no further than that.
+    [[nodiscard]] bool stop_at_edge(const FakeRequest& request, const FakeOptions& options,
+                                    Duration now, HeaderWriter& writer,
+                                    FakeResponse& response) const {
         const Duration wall = options.epoch + options.clock_offset + now;
         if (const auto until = invalid_.banned_until(request.address, now)) {
             write_ban(options.invalid.value_or(InvalidLimit{}), *until - now, wall, writer,
                       response);
-            return Stop::cloudflare;
+            return true;
         }
         if (options.check_user_agent && !is_bot_user_agent(request.user_agent)) {
             response.status = 403;
             response.body = R"({"message": "internal network error", "code": 40333})";
             writer.edge(response, wall, "application/json");
-            return Stop::cloudflare;
+            return true;
         }
+        return false;
+    }
+
+    /// Writes Discord's answer, if the request gets no further than this. It still lacks the
+    /// headers that are common to all of these.
+    [[nodiscard]] bool stop(const FakeRequest& request, const FakeOptions& options,
+                            FakeResponse& response) const {
         if (!good_token(request.token, options)) {
             response.status = 401;
             response.body = R"({"message": "401: Unauthorized", "code": 0})";
-            return Stop::discord;
+            return true;
         }
         if (removed_webhook(request)) {
             response.status = 404;
             response.body = R"({"message": "Unknown Webhook", "code": 10015})";
-            return Stop::discord;
+            return true;
         }
-        return std::nullopt;
+        return false;
     }
 
 private:

@@ -13,6 +13,7 @@
 
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 
@@ -166,6 +167,24 @@ public:
         if (told) add(response, "Retry-After", seconds_text(*told));
     }
 
+    /// The whole of an answer in an outage. The load balancer's own pages have no Via either.
+    void outage(FakeResponse& response, const Outage& outage, Duration wall) {
+        response.status = outage.status;
+        response.think_time = outage.think_time;
+        const std::string code = std::to_string(outage.status);
+        if (outage.status >= 520) {
+            response.body = "error code: " + code;
+            return edge(response, wall, "text/plain; charset=UTF-8");
+        }
+        response.body = page(code);
+        add(response, "Date", date(wall));
+        add(response, "Content-Type", "text/html; charset=UTF-8");
+    }
+
+    [[nodiscard]] static std::string page(const std::string& code) {
+        return "<html><head><title>" + code + "</title></head><body>" + code + "</body></html>";
+    }
+
 private:
     static void add(FakeResponse& response, const char* name, std::string value) {
         response.headers.emplace_back(name, std::move(value));
@@ -213,7 +232,7 @@ inline void replace_headers(const Lie& lie, FakeResponse& response) {
 [[nodiscard]] inline std::string server_error_body(int status) {
     const std::string code = std::to_string(status);
     if (status == 500) return R"({"message": "500: Internal Server Error", "code": 0})";
-    return "<html><head><title>" + code + "</title></head><body>" + code + "</body></html>";
+    return HeaderWriter::page(code);
 }
 
 } // namespace detail

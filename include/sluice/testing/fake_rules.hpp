@@ -17,6 +17,7 @@
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
 
@@ -135,6 +136,7 @@ struct FakeOptions {
     /// How far the clock behind Date and Reset is ahead of the one that messages' ages are taken
     /// by.
     Duration clock_offset{};
+    std::vector<Outage> outages{};
 };
 
 namespace detail {

@@ -25,6 +25,7 @@
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_plan.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
@@ -113,6 +114,13 @@ inline void JsonValue::read(InvalidLimit& into) const {
     checked_by([&] { check(into); });
 }
 
+inline void JsonValue::read(Outage& into) const {
+    JsonMembers members{*this};
+    members("from", into.from)("until", into.until)("status", into.status)("every", into.every);
+    members("interactions", into.interactions)("think_time", into.think_time).finish();
+    checked_by([&] { check(into); });
+}
+
 inline void JsonValue::read(Rule& into) const {
     JsonMembers members{*this};
     members("limit", into.limit)("hash", into.hash)("counts_apart", into.counts_apart);
@@ -136,7 +144,7 @@ inline void JsonValue::read(FakeOptions& into) const {
     members("nodes", into.nodes)("node_skew", into.node_skew)("seed", into.seed);
     members("in_flight", into.in_flight)("log_capacity", into.log_capacity);
     members("invalid", into.invalid)("tokens", into.tokens);
-    members("check_user_agent", into.check_user_agent);
+    members("check_user_agent", into.check_user_agent)("outages", into.outages);
     members.with("clock_offset",
                  [&](const JsonValue& value) { value.read_signed(into.clock_offset); });
     members.finish();

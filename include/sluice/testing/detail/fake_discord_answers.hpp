@@ -33,12 +33,7 @@ inline FakeResponse FakeDiscord::answer(const FakeRequest& request, Arrival& arr
 
 inline void FakeDiscord::decide(Exchange& exchange) {
     sweep(exchange.wall);
-    const auto stop = gate_.stop(exchange.request, options_, now_, writer_, exchange.response);
-    if (stop) {
-        exchange.complete = *stop == detail::Stop::cloudflare;
-        exchange.arrival.verdict = exchange.complete ? FakeVerdict::blocked : FakeVerdict::denied;
-        return;
-    }
+    if (stop(exchange)) return;
     const Route& route = exchange.arrival.route;
     detail::Plan* const plan = route.valid() ? &this->plan(route) : nullptr;
     const Fault* const fault = plan != nullptr ? plan->strike(false, now_) : nullptr;
@@ -46,6 +41,24 @@ inline void FakeDiscord::decide(Exchange& exchange) {
         strike(exchange, *plan, *fault);
     else
         limit_globally(exchange, plan);
+}
+
+/// True when the request gets no further than the edge, or than what Discord checks first.
+inline bool FakeDiscord::stop(Exchange& exchange) {
+    const FakeRequest& request = exchange.request;
+    FakeResponse& response = exchange.response;
+    Arrival& arrival = exchange.arrival;
+    if (gate_.stop_at_edge(request, options_, now_, writer_, response)) {
+        arrival.verdict = FakeVerdict::blocked;
+        exchange.complete = true;
+    } else if (const auto* outage = outages_.strike(arrival.route.exempt_from_global(), now_)) {
+        writer_.outage(response, *outage, exchange.wall + exchange.skew + outage->think_time);
+        arrival.verdict = FakeVerdict::faulted;
+        exchange.complete = true;
+    } else if (gate_.stop(request, options_, response)) {
+        arrival.verdict = FakeVerdict::denied;
+    }
+    return arrival.verdict != FakeVerdict::accepted;
 }
 
 inline void FakeDiscord::limit_globally(Exchange& exchange, detail::Plan* plan) {

@@ -12,6 +12,7 @@
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
+#include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
@@ -97,6 +98,7 @@ public:
     void read(Lie& into) const;
     void read(ErrorAnswer& into) const;
     void read(InvalidLimit& into) const;
+    void read(Outage& into) const;
     void read(Rule& into) const;
     void read(FakeOptions& into) const;
 
