@@ -72,7 +72,8 @@ constexpr auto full_options = R"({
                 "answer": "cloudflare_block", "tells_wait": false},
     "tokens": ["Bot a"], "check_user_agent": true, "clock_offset": -40,
     "outages": [{"from": 1, "until": 2, "status": 520, "every": 3, "interactions": false,
-                 "think_time": 4}]})";
+                 "think_time": 4}],
+    "interaction_tokens": {"life": 60, "needs_callback": true}})";
 
 FakeRequest request(std::string_view method, std::string_view target, std::string_view body = {}) {
     return {.method = method, .target = target, .token = "Bot a", .body = body};
@@ -187,6 +188,9 @@ TEST_CASE("every member of the options can be read from JSON") {
     CHECK(options.outages[0].every == 3);
     CHECK_FALSE(options.outages[0].interactions);
     CHECK(options.outages[0].think_time == 4s);
+    REQUIRE(options.interaction_tokens);
+    CHECK(options.interaction_tokens->life == 60s);
+    CHECK(options.interaction_tokens->needs_callback);
 }
 
 TEST_CASE("what a document leaves out is as it is in C++") {

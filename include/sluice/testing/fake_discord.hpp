@@ -35,6 +35,7 @@
 #include <sluice/testing/fake_request.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
+#include <sluice/testing/fake_tokens.hpp>
 
 #include <boost/unordered/unordered_flat_map.hpp>
 
@@ -97,6 +98,13 @@ public:
     void revoke_token(std::string_view token) { gate_.revoke_token(token); }
     /// Every request to this webhook is answered 404.
     void remove_webhook(std::string_view id) { gate_.remove_webhook(id); }
+    /// From `when` on every request with this token in its path, an interaction's or a webhook's,
+    /// is answered 401 with code 50027.
+    void expire_token(std::string_view path_token, Duration when = Duration::zero()) {
+        gate_.tokens().expire(path_token, when);
+    }
+    /// Every request to a webhook with this thread_id is answered 404 with code 10003.
+    void remove_thread(std::string_view id) { gate_.tokens().remove_thread(id); }
     /// Adds to what `FakeOptions::outages` has. Throws std::invalid_argument.
     void outage(const Outage& outage) { outages_.add(outage); }
     void outage(Duration from, Duration until, int status = 502) {
@@ -186,6 +194,7 @@ inline FakeDiscord::FakeDiscord(FakeOptions options)
     global(options_.global);
     (void)detail::Plan{options_.fallback, 0};
     if (options_.invalid) detail::check(*options_.invalid);
+    if (options_.interaction_tokens) detail::check(*options_.interaction_tokens);
     for (const Outage& outage : options_.outages)
         outages_.add(outage);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What stands before all limits of the fake Discord: bans of addresses, Cloudflare's dislike of
-// unknown clients, tokens that are no good, webhooks that are gone.
+// unknown clients, tokens that are no good, webhooks that are gone or whose token is.
 //
 // The one invariant: a request that is stopped here spends nothing of any limit and does not run.
 //
@@ -9,10 +9,12 @@
 #ifndef SLUICE_TESTING_FAKE_GATE_HPP
 #define SLUICE_TESTING_FAKE_GATE_HPP
 
+#include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_headers.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_request.hpp>
 #include <sluice/testing/fake_rules.hpp>
+#include <sluice/testing/fake_tokens.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -91,6 +93,7 @@ class Gate {
 public:
     [[nodiscard]] InvalidRequests& invalid() noexcept { return invalid_; }
     [[nodiscard]] const InvalidRequests& invalid() const noexcept { return invalid_; }
+    [[nodiscard]] PathTokens& tokens() noexcept { return tokens_; }
     void revoke_token(std::string_view token) { revoked_tokens_.emplace(token); }
     void remove_webhook(std::string_view id) { removed_webhooks_.emplace(id); }
 
@@ -115,22 +118,23 @@ public:
 
     /// Writes Discord's answer, if the request gets no further than this. It still lacks the
     /// headers that are common to all of these.
-    [[nodiscard]] bool stop(const FakeRequest& request, const FakeOptions& options,
-                            FakeResponse& response) const {
-        if (!good_token(request.token, options)) {
-            response.status = 401;
-            response.body = R"({"message": "401: Unauthorized", "code": 0})";
-            return true;
-        }
-        if (removed_webhook(request)) {
-            response.status = 404;
-            response.body = R"({"message": "Unknown Webhook", "code": 10015})";
-            return true;
-        }
-        return false;
+    [[nodiscard]] bool stop(const FakeRequest& request, bool interaction,
+                            const FakeOptions& options, Duration now, FakeResponse& response) {
+        const Denial denial = deny(request, interaction, options, now);
+        if (denial.status == 0) return false;
+        response.status = denial.status;
+        response.body = error_body(denial.status, denial.code);
+        return true;
     }
 
 private:
+    [[nodiscard]] Denial deny(const FakeRequest& request, bool interaction,
+                              const FakeOptions& options, Duration now) {
+        if (!good_token(request.token, options)) return {401, 0};
+        if (removed_webhook(request)) return {404, 10015};
+        return tokens_.look(request, interaction, options.interaction_tokens, now);
+    }
+
     static void write_ban(const InvalidLimit& limit, Duration left, Duration wall,
                           HeaderWriter& writer, FakeResponse& response) {
         Refusal refusal{.kind = limit.answer, .wait = std::nullopt};
@@ -152,6 +156,7 @@ private:
     }
 
     InvalidRequests invalid_;
+    PathTokens tokens_;
     std::set<std::string, std::less<>> revoked_tokens_;
     std::set<std::string, std::less<>> removed_webhooks_; ///< by id
 };

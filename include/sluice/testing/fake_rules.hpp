@@ -20,6 +20,7 @@
 #include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
+#include <sluice/testing/fake_tokens.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -137,6 +138,8 @@ struct FakeOptions {
     /// by.
     Duration clock_offset{};
     std::vector<Outage> outages{};
+    /// How long tokens of interactions live. None: for ever.
+    std::optional<TokenLife> interaction_tokens{};
 };
 
 namespace detail {

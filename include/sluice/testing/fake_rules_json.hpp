@@ -30,6 +30,7 @@
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
+#include <sluice/testing/fake_tokens.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -121,6 +122,11 @@ inline void JsonValue::read(Outage& into) const {
     checked_by([&] { check(into); });
 }
 
+inline void JsonValue::read(TokenLife& into) const {
+    JsonMembers{*this}("life", into.life)("needs_callback", into.needs_callback).finish();
+    checked_by([&] { check(into); });
+}
+
 inline void JsonValue::read(Rule& into) const {
     JsonMembers members{*this};
     members("limit", into.limit)("hash", into.hash)("counts_apart", into.counts_apart);
@@ -145,6 +151,7 @@ inline void JsonValue::read(FakeOptions& into) const {
     members("in_flight", into.in_flight)("log_capacity", into.log_capacity);
     members("invalid", into.invalid)("tokens", into.tokens);
     members("check_user_agent", into.check_user_agent)("outages", into.outages);
+    members("interaction_tokens", into.interaction_tokens);
     members.with("clock_offset",
                  [&](const JsonValue& value) { value.read_signed(into.clock_offset); });
     members.finish();

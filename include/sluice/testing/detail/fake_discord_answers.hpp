@@ -22,6 +22,8 @@ inline FakeResponse FakeDiscord::answer(const FakeRequest& request, Arrival& arr
     } else {
         exchange.skew = options_.clock_offset + draw_skew();
         decide(exchange);
+        if (options_.interaction_tokens && arrival.executed && arrival.route.exempt_from_global())
+            gate_.tokens().ran(request, now_);
         const Duration thought = exchange.wall + exchange.response.think_time;
         if (!exchange.complete) writer_.common(exchange.response, thought + exchange.skew);
         if (exchange.lie != nullptr) detail::replace_headers(*exchange.lie, exchange.response);
@@ -48,14 +50,15 @@ inline bool FakeDiscord::stop(Exchange& exchange) {
     const FakeRequest& request = exchange.request;
     FakeResponse& response = exchange.response;
     Arrival& arrival = exchange.arrival;
+    const bool interaction = arrival.route.exempt_from_global();
     if (gate_.stop_at_edge(request, options_, now_, writer_, response)) {
         arrival.verdict = FakeVerdict::blocked;
         exchange.complete = true;
-    } else if (const auto* outage = outages_.strike(arrival.route.exempt_from_global(), now_)) {
+    } else if (const auto* outage = outages_.strike(interaction, now_)) {
         writer_.outage(response, *outage, exchange.wall + exchange.skew + outage->think_time);
         arrival.verdict = FakeVerdict::faulted;
         exchange.complete = true;
-    } else if (gate_.stop(request, options_, response)) {
+    } else if (gate_.stop(request, interaction, options_, now_, response)) {
         arrival.verdict = FakeVerdict::denied;
     }
     return arrival.verdict != FakeVerdict::accepted;

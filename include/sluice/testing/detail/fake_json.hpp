@@ -16,6 +16,7 @@
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
+#include <sluice/testing/fake_tokens.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -99,6 +100,7 @@ public:
     void read(ErrorAnswer& into) const;
     void read(InvalidLimit& into) const;
     void read(Outage& into) const;
+    void read(TokenLife& into) const;
     void read(Rule& into) const;
     void read(FakeOptions& into) const;
 
