@@ -123,6 +123,44 @@ TEST_CASE("a share of all paths is gone, and each path is gone for ever or not a
     CHECK(gone < 650);
 }
 
+TEST_CASE("a route can refuse the token of a bot and take the bearer of a user") {
+    FakeDiscord discord{without_global()};
+    discord.rule("GET /oauth2/@me",
+                 {.errors = {{.status = 401, .token = TokenKind::bot, .counted = false}}});
+    const auto ask = [&](std::string_view token) {
+        return discord.receive({.method = "GET", .target = "/oauth2/@me", .token = token}, 0s);
+    };
+    const auto refused = ask("Bot a");
+    CHECK(line(refused) == "401 - - - -");
+    CHECK(header(refused, "Via") == "1.1 google");
+    CHECK(refused.body == R"({"message": "401: Unauthorized", "code": 0})");
+    CHECK(ask("Bearer a").status == 200);
+    CHECK(ask("").status == 200);
+    CHECK(discord.receive(post(), 0s).status == 200);
+}
+
+TEST_CASE("a bearer that has expired is answered 401 with code 50025, and no other token is") {
+    FakeDiscord discord{without_global()};
+    discord.expire_bearer("Bearer a", 10s);
+    const auto target = "/channels/1/messages";
+    CHECK(discord.receive(post(target, "Bearer a"), 10s - 1ns).status == 200);
+    const auto refused = discord.receive(post(target, "Bearer a"), 10s);
+    CHECK(line(refused) == "401 - - - -");
+    CHECK(refused.body == R"({"message": "Invalid OAuth2 access token", "code": 50025})");
+    CHECK(discord.receive(post(target, "Bearer b"), 10s).status == 200);
+    CHECK(discord.receive(post(target, "Bot a"), 10s).status == 200);
+    CHECK(discord.invalid_requests("10.0.0.1") == 1);
+}
+
+TEST_CASE("a rule can answer every request with one status and code, and counts them all") {
+    FakeDiscord discord{without_global()};
+    discord.rule(create_message,
+                 {.limit = Limit{Algorithm::fixed, 5, 5s}, .status = 403, .code = 50001});
+    const auto answer = discord.receive(post(), 0s);
+    CHECK(line(answer) == "403 4 5.000 5.000 -");
+    CHECK(answer.body == R"({"message": "403: Forbidden", "code": 50001})");
+}
+
 TEST_CASE("an error answer that makes no sense is refused") {
     FakeDiscord discord;
     const auto refuses = [&](const ErrorAnswer& error) {

@@ -45,7 +45,7 @@ constexpr auto full_rule = R"({
     "source": "nowhere",
     "limit": {"algorithm": "sliding_log", "limit": 7, "period": 2.5}, "hash": "h",
     "counts_apart": true, "per_major": false, "per_individual": false, "headers": false,
-    "think_time": 0.125, "status": 201, "body": "[]",
+    "think_time": 0.125, "status": 201, "body": "[]", "code": 8,
     "ages": [{"below": 10, "limit": null, "hash": "y"}],
     "second": [{"limit": {"algorithm": "aligned", "limit": 2, "period": 600}, "name": "n",
                 "field": "f", "per": "channel", "per_individual": true, "shared": true,
@@ -62,7 +62,7 @@ constexpr auto full_rule = R"({
             "headers": {"Via": ""}},
     "errors": [{"status": 403, "code": 50001, "message": "e", "every": 2, "share": 0.5,
                 "ids": ["1"], "limit": {"limit": 6}, "hash": "o", "counted": false},
-               {"age": 0}]})";
+               {"age": 0, "token": "bearer"}]})";
 
 constexpr auto full_options = R"({
     "global": null, "exempt_interactions": false, "fallback": {"status": 204},
@@ -92,6 +92,7 @@ TEST_CASE("every member of a rule can be read from JSON") {
     CHECK(rule.think_time == 125ms);
     CHECK(rule.status == 201);
     CHECK(rule.body == "[]");
+    CHECK(rule.code == 8);
     REQUIRE(rule.ages.size() == 1);
     CHECK(rule.ages[0].below == 10s);
     CHECK_FALSE(rule.ages[0].limit);
@@ -157,6 +158,7 @@ TEST_CASE("error answers can be read from JSON") {
     CHECK(error.limit == Limit{Algorithm::fixed, 6, 5s});
     CHECK_FALSE(error.counted);
     CHECK(rule.errors[1].age == 0U);
+    CHECK(rule.errors[1].token == TokenKind::bearer);
 }
 
 TEST_CASE("every member of the options can be read from JSON") {
@@ -303,6 +305,14 @@ TEST_CASE("the sample file has deletes by age and another bucket at a 429", "[F7
     CHECK(header(discord.receive(get, 1s), "X-RateLimit-Limit") == "1000");
     CHECK(accepted_of(discord, get, 9, 1s) == 4);
     CHECK(header(discord.receive(get, 1s), "X-RateLimit-Limit") == "5");
+}
+
+TEST_CASE("the sample file has a route that refuses the tokens of bots") {
+    auto discord = from_sample();
+    FakeRequest me = request("GET", "/oauth2/@me");
+    CHECK(discord.receive(me, 0s).status == 401);
+    me.token = "Bearer a";
+    CHECK(discord.receive(me, 0s).status == 200);
 }
 
 TEST_CASE("the sample file has shared limits without headers, and one that is overstated", "[F9]") {

@@ -96,6 +96,11 @@ public:
     void ban(std::string_view address, Duration until) { gate_.invalid().ban(address, until); }
     /// Every request with this Authorization header is answered 401.
     void revoke_token(std::string_view token) { gate_.revoke_token(token); }
+    /// From `when` on this Authorization header is answered 401 with code 50025. Codes: Discord
+    /// docs, "Opcodes and Status Codes"; such 401s: discord-api-docs#6769, 2024-03.
+    void expire_bearer(std::string_view token, Duration when = Duration::zero()) {
+        gate_.expire_bearer(token, when);
+    }
     /// Every request to this webhook is answered 404.
     void remove_webhook(std::string_view id) { gate_.remove_webhook(id); }
     /// From `when` on every request with this token in its path, an interaction's or a webhook's,

@@ -31,7 +31,15 @@
 
 namespace sluice::testing {
 
-/// Requests that fit all of `every`, `share` and `ids` are answered so.
+/// What a request's Authorization header holds.
+enum class TokenKind : std::uint8_t {
+    any,
+    bot,    ///< "Bot ..."
+    bearer, ///< "Bearer ..."
+    none,   ///< no such header
+};
+
+/// Requests that fit all of `every`, `share`, `ids` and `token` are answered so.
 struct ErrorAnswer {
     int status = 404;
     int code = 0;            ///< of the body
@@ -39,6 +47,9 @@ struct ErrorAnswer {
     std::uint64_t every = 1; ///< each n-th of the route's requests that meet no fault: n, 2n, ...
     double share = 1;        ///< of all paths; one path fits always or never
     std::set<std::string, std::less<>> ids{}; ///< a segment of the path is one of these; empty: any
+    /// Observed 2021-10, discord-api-docs#3945: `GET /oauth2/@me` answers 401 to a good bot token,
+    /// which staff called intended.
+    TokenKind token = TokenKind::any;
     /// The limit that describes the error: that of this element of `Rule::ages`, ...
     std::optional<std::size_t> age{};
     /// ... or one of its own under `hash`, or the limit of the rule that has this hash. None of the
@@ -103,10 +114,16 @@ namespace detail {
     return false;
 }
 
+[[nodiscard]] constexpr bool is_of_kind(std::string_view token, TokenKind kind) noexcept {
+    if (kind == TokenKind::bot) return token.starts_with("Bot ");
+    if (kind == TokenKind::bearer) return token.starts_with("Bearer ");
+    return kind == TokenKind::any || token.empty();
+}
+
 /// `arrival` counts the requests of the route from 1.
 [[nodiscard]] inline bool concerns(const ErrorAnswer& error, const FakeRequest& request,
                                    std::uint64_t arrival) {
-    if (arrival % error.every != 0) return false;
+    if (arrival % error.every != 0 || !is_of_kind(request.token, error.token)) return false;
     if (error.share < 1 && drawn_by_path(request.target) >= error.share) return false;
     return error.ids.empty() || has_segment(request.target, error.ids);
 }

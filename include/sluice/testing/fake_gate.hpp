@@ -95,6 +95,9 @@ public:
     [[nodiscard]] const InvalidRequests& invalid() const noexcept { return invalid_; }
     [[nodiscard]] PathTokens& tokens() noexcept { return tokens_; }
     void revoke_token(std::string_view token) { revoked_tokens_.emplace(token); }
+    void expire_bearer(std::string_view token, Duration when) {
+        bearer_ends_.insert_or_assign(std::string{token}, when);
+    }
     void remove_webhook(std::string_view id) { removed_webhooks_.emplace(id); }
 
     /// Writes Cloudflare's answer, if the request gets no further than that.
@@ -131,6 +134,8 @@ private:
     [[nodiscard]] Denial deny(const FakeRequest& request, bool interaction,
                               const FakeOptions& options, Duration now) {
         if (!good_token(request.token, options)) return {401, 0};
+        const auto end = bearer_ends_.find(request.token);
+        if (end != bearer_ends_.end() && end->second <= now) return {401, 50025};
         if (removed_webhook(request)) return {404, 10015};
         return tokens_.look(request, interaction, options.interaction_tokens, now);
     }
@@ -158,6 +163,7 @@ private:
     InvalidRequests invalid_;
     PathTokens tokens_;
     std::set<std::string, std::less<>> revoked_tokens_;
+    std::map<std::string, Duration, std::less<>> bearer_ends_;
     std::set<std::string, std::less<>> removed_webhooks_; ///< by id
 };
 

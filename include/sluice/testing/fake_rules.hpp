@@ -67,6 +67,8 @@ struct Rule {
     /// Of an accepted request.
     int status = 200;
     std::string body = "{}"; ///< not sent with 204
+    /// The body is Discord's for an error of this code and `status` instead.
+    std::optional<int> code{};
     /// The ages of `DELETE /channels/{channel.id}/messages/{message.id}`, youngest first; `limit`
     /// and `hash` are for messages older than all of them. Observed 2026-05,
     /// discord-api-docs#8330: below 10 s, up to 14 days, older.

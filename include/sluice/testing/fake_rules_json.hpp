@@ -86,6 +86,7 @@ inline void JsonValue::read(ErrorAnswer& into) const {
     JsonMembers members{*this};
     members("status", into.status)("code", into.code)("message", into.message);
     members("every", into.every)("share", into.share)("ids", into.ids)("age", into.age);
+    members("token", into.token);
     members("limit", into.limit)("hash", into.hash)("counted", into.counted).finish();
     checked_by([&] { check(into); });
 }
@@ -132,7 +133,7 @@ inline void JsonValue::read(Rule& into) const {
     members("limit", into.limit)("hash", into.hash)("counts_apart", into.counts_apart);
     members("per_major", into.per_major)("per_individual", into.per_individual);
     members("headers", into.headers)("think_time", into.think_time)("status", into.status);
-    members("body", into.body)("ages", into.ages)("second", into.second);
+    members("body", into.body)("code", into.code)("ages", into.ages)("second", into.second);
     members("faults", into.faults)("lie", into.lie)("errors", into.errors);
     members.with("channels", [&](const JsonValue& channels) {
         channels.each_member([&](const std::string& name, const JsonValue& value) {

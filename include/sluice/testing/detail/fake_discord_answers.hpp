@@ -122,6 +122,8 @@ inline void FakeDiscord::write_body(FakeResponse& response, const Rule& rule,
                                     const ErrorAnswer* error) {
     if (error != nullptr)
         response.body = detail::error_body(error->status, error->code, error->message);
+    else if (rule.code)
+        response.body = detail::error_body(rule.status, *rule.code);
     else if (rule.status != 204)
         response.body = rule.body;
 }

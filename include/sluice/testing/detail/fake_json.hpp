@@ -89,6 +89,7 @@ public:
     void read(RefusalKind& into) const;
     void read(FaultKind& into) const;
     void read(NumberFormat& into) const;
+    void read(TokenKind& into) const;
     void read(InFlight& into) const;
     void read(Limit& into) const;
     void read(AgeClass& into) const;
@@ -255,6 +256,13 @@ inline void JsonValue::read(FaultKind& into) const {
                      {"refusal", FaultKind::refusal},
                      {"cut", FaultKind::cut},
                      {"silence", FaultKind::silence}});
+}
+
+inline void JsonValue::read(TokenKind& into) const {
+    read_name(into, {{"any", TokenKind::any},
+                     {"bot", TokenKind::bot},
+                     {"bearer", TokenKind::bearer},
+                     {"none", TokenKind::none}});
 }
 
 inline void JsonValue::read(NumberFormat& into) const {
