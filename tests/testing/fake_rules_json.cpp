@@ -65,7 +65,8 @@ constexpr auto full_rule = R"({
                {"age": 0, "token": "bearer"}]})";
 
 constexpr auto full_options = R"({
-    "global": null, "exempt_interactions": false, "fallback": {"status": 204},
+    "global": null, "exempt_interactions": false, "address_global": {"limit": 3},
+    "interactions_per_address": true, "fallback": {"status": 204},
     "numbers": "integers", "epoch": 1694028249, "nodes": 3, "node_skew": 0.5,
     "seed": 18446744073709551615, "in_flight": "until_delivered", "log_capacity": 5,
     "invalid": {"threshold": 10, "period": 60, "ban": 30, "count_shared": true,
@@ -165,6 +166,8 @@ TEST_CASE("every member of the options can be read from JSON") {
     const FakeOptions options = parse_options(json::parse(full_options));
     CHECK_FALSE(options.global);
     CHECK_FALSE(options.exempt_interactions);
+    CHECK(options.address_global == Limit{Algorithm::fixed, 3, 5s});
+    CHECK(options.interactions_per_address);
     CHECK(options.fallback.status == 204);
     CHECK(options.numbers == NumberFormat::integers);
     CHECK(options.epoch == 1'694'028'249s);

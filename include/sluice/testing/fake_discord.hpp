@@ -80,6 +80,8 @@ public:
     [[nodiscard]] const Rule& rule(std::string_view route_template) const;
 
     void global(const std::optional<Limit>& limit);
+    /// Sets `FakeOptions::address_global`.
+    void address_global(const std::optional<Limit>& limit);
     void count_in_flight(InFlight mode) noexcept { options_.in_flight = mode; }
 
     /// Applies `change` before the first request that arrives at `time` or later.
@@ -157,7 +159,12 @@ private:
     void apply_changes();
     void sweep(Duration wall);
     [[nodiscard]] detail::Plan& plan(const Route& route);
-    [[nodiscard]] bool global_applies(const Route& route, const FakeRequest& request) const;
+    /// The global limit that a request draws on, null when none, and whose counter that is.
+    struct Global {
+        const Limit* limit = nullptr;
+        std::uint64_t individual = 0;
+    };
+    [[nodiscard]] Global global_of(const Route& route, const FakeRequest& request) const;
     [[nodiscard]] Duration draw_skew() noexcept;
     [[nodiscard]] FakeResponse answer(const FakeRequest& request, Arrival& arrival);
     void decide(Exchange& exchange);
@@ -197,6 +204,7 @@ private:
 inline FakeDiscord::FakeDiscord(FakeOptions options)
     : options_(std::move(options)), writer_(options_.numbers), draws_(options_.seed) {
     global(options_.global);
+    address_global(options_.address_global);
     (void)detail::Plan{options_.fallback, 0};
     if (options_.invalid) detail::check(*options_.invalid);
     if (options_.interaction_tokens) detail::check(*options_.interaction_tokens);
@@ -233,8 +241,8 @@ inline Duration FakeDiscord::retry_after(const FakeRequest& request, Duration no
     const Duration wall = options_.epoch + std::max(now_, now);
     const Route route = Route::parse(request.method, request.target).value_or(Route{});
     Duration wait{};
-    if (global_applies(route, request))
-        wait = wait_of(globals_, detail::individual(request), *options_.global, wall);
+    const Global global = global_of(route, request);
+    if (global.limit != nullptr) wait = wait_of(globals_, global.individual, *global.limit, wall);
     if (!route.valid()) return wait;
     const auto known = plans_.find(route.id());
     const detail::Plan plan =
@@ -265,6 +273,11 @@ inline const Rule& FakeDiscord::rule(std::string_view route_template) const {
 inline void FakeDiscord::global(const std::optional<Limit>& limit) {
     if (limit) detail::checked(*limit);
     options_.global = limit;
+}
+
+inline void FakeDiscord::address_global(const std::optional<Limit>& limit) {
+    if (limit) detail::checked(*limit);
+    options_.address_global = limit;
 }
 
 inline detail::Plan& FakeDiscord::plan(const Route& route) {
@@ -310,10 +323,15 @@ inline void FakeDiscord::sweep(Duration wall) {
     sweep_at_ = std::max(first_sweep, 2 * size());
 }
 
-inline bool FakeDiscord::global_applies(const Route& route, const FakeRequest& request) const {
-    if (!options_.global) return false;
-    if (!route.exempt_from_global()) return true;
-    return !options_.exempt_interactions && !request.token.empty();
+inline FakeDiscord::Global FakeDiscord::global_of(const Route& route,
+                                                  const FakeRequest& request) const {
+    const Limit* const of_token = options_.global ? &*options_.global : nullptr;
+    const Limit* const of_address = options_.address_global ? &*options_.address_global : of_token;
+    const bool anonymous = request.token.empty();
+    const bool exempt = route.exempt_from_global() && (options_.exempt_interactions || anonymous);
+    if (exempt && !options_.interactions_per_address) return {};
+    if (exempt || anonymous) return {of_address, detail::address_of(request)};
+    return {of_token, detail::individual(request)};
 }
 
 inline Duration FakeDiscord::draw_skew() noexcept {

@@ -32,12 +32,16 @@ struct FakeRequest {
 
 namespace detail {
 
+/// The individual that bears the limits of requests without an Authorization header.
+[[nodiscard]] inline std::uint64_t address_of(const FakeRequest& request) noexcept {
+    return mixed(std::hash<std::string_view>{}(request.address) + 1U);
+}
+
 /// Whose limits the request draws on. Discord docs, "Rate Limits": those of the token, or of the
 /// address when there is none.
 [[nodiscard]] inline std::uint64_t individual(const FakeRequest& request) noexcept {
-    const bool anonymous = request.token.empty();
-    const std::string_view name = anonymous ? request.address : request.token;
-    return mixed(std::hash<std::string_view>{}(name) + (anonymous ? 1U : 0U));
+    if (request.token.empty()) return address_of(request);
+    return mixed(std::hash<std::string_view>{}(request.token));
 }
 
 /// One past the closing quote of the string whose opening quote is at `from`.

@@ -117,6 +117,12 @@ struct FakeOptions {
     /// Discord docs, "Rate Limits" (2022-02): interaction endpoints are not bound to the global
     /// limit. Off: they are when a token is sent, as seen 2021-11 in discord-api-docs#4142.
     bool exempt_interactions = true;
+    /// Of an address, for requests without an Authorization header, whatever the tokens that are
+    /// used from there. None: what `global` says.
+    std::optional<Limit> address_global{};
+    /// On: interaction routes that are exempt from the token's limit draw on their address's. Not
+    /// documented; observed 2022-12, discord-api-docs#5800: global 429s on callbacks.
+    bool interactions_per_address = false;
     /// For routes that no rule names.
     Rule fallback{};
     NumberFormat numbers = NumberFormat::decimals;

@@ -147,6 +147,8 @@ inline void JsonValue::read(Rule& into) const {
 inline void JsonValue::read(FakeOptions& into) const {
     JsonMembers members{*this};
     members("global", into.global)("exempt_interactions", into.exempt_interactions);
+    members("address_global", into.address_global);
+    members("interactions_per_address", into.interactions_per_address);
     members("fallback", into.fallback)("numbers", into.numbers)("epoch", into.epoch);
     members("nodes", into.nodes)("node_skew", into.node_skew)("seed", into.seed);
     members("in_flight", into.in_flight)("log_capacity", into.log_capacity);

@@ -67,8 +67,9 @@ inline bool FakeDiscord::stop(Exchange& exchange) {
 inline void FakeDiscord::limit_globally(Exchange& exchange, detail::Plan* plan) {
     Arrival& arrival = exchange.arrival;
     Counter* global = nullptr;
-    if (global_applies(arrival.route, exchange.request)) {
-        global = &find_or_make(globals_, detail::individual(exchange.request), *options_.global);
+    const Global whose = global_of(arrival.route, exchange.request);
+    if (whose.limit != nullptr) {
+        global = &find_or_make(globals_, whose.individual, *whose.limit);
         arrival.retry_after = global->wait(exchange.wall);
         // Discord docs, "Rate Limits": this 429 says nothing of the route's own limit.
         if (arrival.retry_after > Duration::zero())
