@@ -55,7 +55,8 @@ struct Rule {
     /// The hash is shown, yet this route does not share the counter of others that show it too.
     /// Observed 2020-03 to 2026-01 on message routes, discord-api-docs#1442 and #8073.
     bool counts_apart = false;
-    /// Off: one counter over all major parameters. Suspected of `PATCH /channels/{channel.id}`.
+    /// Off: one counter over all major parameters, and over all routes of the hash that count so.
+    /// Suspected of `PATCH /channels/{channel.id}` (nirn-proxy, 2024); discord-api-docs#971, #6753.
     bool per_major = true;
     /// Off: all tokens and addresses draw on one counter, as an application's lobby routes do.
     bool per_individual = true;

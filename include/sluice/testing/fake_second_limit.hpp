@@ -33,7 +33,7 @@ enum class CountedPer : std::uint8_t {
     /// The channel: of the path, or the one that `Rule::channels` has for the webhook or the
     /// interaction token. Without either it is the major parameter.
     channel,
-    nothing, ///< one counter for all
+    nothing, ///< one counter over all major parameters
 };
 
 struct SecondLimit {
