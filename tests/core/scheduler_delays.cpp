@@ -125,14 +125,14 @@ TEST_CASE("a block of the whole token that outlasts its bound refuses a pausing 
     client.cancel(call);
     call.bound = client.now + 15s;
     client.retry(call);
-    Call& exempt = client.send({.route = 2, .channel = 2, .exempt = true});
-    REQUIRE(exempt.sent());
+    Call& other = client.send({.route = 2, .channel = 2});
+    REQUIRE(other.sent());
     core::Answer global = bare_429(30s);
     global.global = true;
-    client.answer(exempt, global);
+    client.answer(other, global);
     CHECK(call.refused());
     client.release(call);
-    client.release(exempt);
+    client.release(other);
     CHECK(client.at_rest());
 }
 

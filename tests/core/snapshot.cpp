@@ -208,7 +208,7 @@ TEST_CASE("global and Cloudflare's blocks go on") {
 TEST_CASE("a webhook that is gone stays gone, and a refused token is forgotten") {
     CoreClient before;
     core::LaneTraits traits;
-    traits.webhook = traits.tokenless = true;
+    traits.webhook = traits.tokenless = traits.path_token = true;
     const core::LaneKey key{7, {core::MajorKind::webhook_token, 1, 2}, 0};
     core::Lane& lane = before.scheduler.lane(key, traits, before.now);
     core::Place place;

@@ -197,6 +197,7 @@ std::optional<Scope> Engine<Clock, Mutex>::scope_of(core::Obstacle obstacle) noe
     case core::Obstacle::global:
         return Scope::global;
     case core::Obstacle::address:
+    case core::Obstacle::server:
         break;
     }
     return std::nullopt;

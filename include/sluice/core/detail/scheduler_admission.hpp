@@ -284,7 +284,7 @@ inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
 
 /// Whether one more goes beside what is in flight.
 inline bool Scheduler::stalled(Bucket& bucket, Time now) {
-    if (now < bucket.quiet_since + longest_silence) return false;
+    if (bucket.in_flight == 0 || now < bucket.quiet_since + longest_silence) return false;
     return bucket.available(now, bucket.out(now) - bucket.in_flight, credit(now)) > 0;
 }
 

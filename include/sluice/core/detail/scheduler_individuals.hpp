@@ -77,7 +77,7 @@ inline void Scheduler::pass(const Lane& lane, Time now, Place& place) {
     with_start(who, [now](SlowStart& start) { start.pass(now); });
     outage_of(who).start.pass(now);
     gate_->pass(now);
-    if (!latches_.empty()) try_latch(lane, now);
+    if (lane.traits.path_token && !latches_.empty()) try_latch(lane, now);
     Crowd* crowd = lane.shared ? crowd_of(lane) : nullptr;
     place.in_crowd = crowd != nullptr;
     if (crowd != nullptr) crowd->start.pass(now);

@@ -185,7 +185,7 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
 [[gnu::noinline]] inline std::optional<Refused> Scheduler::find_bar(const Lane& lane, Time now) {
     if (gate_->stopped(now)) return Refused::too_many_invalid;
     if (unauthorized_ && !lane.traits.tokenless) return Refused::unauthorized;
-    if (latches_.empty()) return std::nullopt;
+    if (latches_.empty() || !lane.traits.path_token) return std::nullopt;
     const auto at = latches_.find(lane.major());
     return at != latches_.end() && now < at->second.until ? std::optional(at->second.why)
                                                           : std::nullopt;
@@ -212,7 +212,10 @@ inline void Scheduler::try_latch(const Lane& lane, Time now) noexcept {
 /// One that this misses is refused at its turn.
 inline void Scheduler::refuse_all_of(Lane& lane, Refused why, Time now) {
     const auto refuse_one = [&](Lane& other) { refuse_lane(other, why, now); };
-    refuse_delayed([&](const Lane& other) { return other.major() == lane.major(); }, why, now);
+    const auto same = [&](const Lane& other) {
+        return other.traits.path_token && other.major() == lane.major();
+    };
+    refuse_delayed(same, why, now);
     for (Lane& other : lane.bucket->lanes)
         refuse_one(other);
     registry_.each_lane_of_webhook(lane.major(), refuse_one);
@@ -273,7 +276,7 @@ inline void Scheduler::judge_tokens(Lane& lane, const Answer& answer, Time now) 
         });
     } else if (answer.status == 404 && answer.code == unknown_webhook && lane.traits.webhook) {
         latch(lane, Refused::unknown_webhook, never, now);
-    } else if (answer.status < 400 && !latches_.empty()) {
+    } else if (answer.status < 400 && lane.traits.path_token && !latches_.empty()) {
         latches_.erase(lane.major()); // it works again
     }
 }
