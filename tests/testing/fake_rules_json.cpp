@@ -74,7 +74,8 @@ constexpr auto full_options = R"({
     "tokens": ["Bot a"], "check_user_agent": true, "clock_offset": -40,
     "outages": [{"from": 1, "until": 2, "status": 520, "every": 3, "interactions": false,
                  "think_time": 4}],
-    "interaction_tokens": {"life": 60, "needs_callback": true}})";
+    "interaction_tokens": {"life": 60, "needs_callback": true},
+    "proxy": {"drops": ["Date"], "adds": {"Via": "1.1 nirn"}, "bare_global": true}})";
 
 FakeRequest request(std::string_view method, std::string_view target, std::string_view body = {}) {
     return {.method = method, .target = target, .token = "Bot a", .body = body};
@@ -196,6 +197,12 @@ TEST_CASE("every member of the options can be read from JSON") {
     REQUIRE(options.interaction_tokens);
     CHECK(options.interaction_tokens->life == 60s);
     CHECK(options.interaction_tokens->needs_callback);
+    REQUIRE(options.proxy);
+    CHECK(options.proxy->drops.count("Date") == 1);
+    CHECK(options.proxy->drops.count("Via") == 0);
+    REQUIRE(options.proxy->adds.size() == 1);
+    CHECK(options.proxy->adds[0].second == "1.1 nirn");
+    CHECK(options.proxy->bare_global);
 }
 
 TEST_CASE("what a document leaves out is as it is in C++") {

@@ -31,6 +31,7 @@
 #include <sluice/testing/fake_log.hpp>
 #include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_plan.hpp>
+#include <sluice/testing/fake_proxy.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_request.hpp>
 #include <sluice/testing/fake_rules.hpp>
@@ -117,6 +118,8 @@ public:
     void outage(Duration from, Duration until, int status = 502) {
         outage({.from = from, .until = until, .status = status});
     }
+    /// Sets `FakeOptions::proxy`.
+    void proxy(std::optional<Proxy> proxy) { options_.proxy = std::move(proxy); }
     /// Sets the clock behind Date and Reset.
     void clock_offset(Duration offset) noexcept { options_.clock_offset = offset; }
 

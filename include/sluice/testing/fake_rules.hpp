@@ -18,6 +18,7 @@
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
+#include <sluice/testing/fake_proxy.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
 #include <sluice/testing/fake_tokens.hpp>
@@ -149,6 +150,7 @@ struct FakeOptions {
     std::vector<Outage> outages{};
     /// How long tokens of interactions live. None: for ever.
     std::optional<TokenLife> interaction_tokens{};
+    std::optional<Proxy> proxy{}; ///< what stands between the clients and Discord
 };
 
 namespace detail {

@@ -3,7 +3,8 @@
 // Rules and options of a fake Discord from JSON. The schema is that of the C++ structs: every
 // member of Rule, FakeOptions and what they hold has its own name, and what is left out keeps its
 // default. Durations are seconds, with fractions; enumerators are strings; null is "none";
-// `channels` and `Lie::headers` are objects; `channels` has ids as strings or integers.
+// `channels`, `Lie::headers` and `Proxy::adds` are objects; `channels` has ids as strings or
+// integers.
 //
 //     {"options": {"global": {"limit": 50, "period": 1}},
 //      "rules": {"POST /channels/{channel.id}/messages": {
@@ -27,6 +28,7 @@
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
 #include <sluice/testing/fake_plan.hpp>
+#include <sluice/testing/fake_proxy.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
@@ -100,12 +102,15 @@ inline void JsonValue::read(Lie& into) const {
     });
     members.with("reset_offset",
                  [&](const JsonValue& value) { value.read_signed(into.reset_offset); });
-    members.with("headers", [&](const JsonValue& headers) {
-        headers.each_member([&](const std::string& name, const JsonValue& value) {
-            value.read(into.headers.emplace_back(name, "").second);
-        });
-    });
+    members.with("headers", [&](const JsonValue& value) { value.read_headers(into.headers); });
     members.finish();
+}
+
+inline void JsonValue::read_headers(std::vector<std::pair<std::string, std::string>>& into) const {
+    into.clear();
+    each_member([&](const std::string& name, const JsonValue& value) {
+        value.read(into.emplace_back(name, "").second);
+    });
 }
 
 inline void JsonValue::read(InvalidLimit& into) const {
@@ -126,6 +131,13 @@ inline void JsonValue::read(Outage& into) const {
 inline void JsonValue::read(TokenLife& into) const {
     JsonMembers{*this}("life", into.life)("needs_callback", into.needs_callback).finish();
     checked_by([&] { check(into); });
+}
+
+inline void JsonValue::read(Proxy& into) const {
+    JsonMembers members{*this};
+    members("drops", into.drops)("bare_global", into.bare_global);
+    members.with("adds", [&](const JsonValue& value) { value.read_headers(into.adds); });
+    members.finish();
 }
 
 inline void JsonValue::read(Rule& into) const {
@@ -154,7 +166,7 @@ inline void JsonValue::read(FakeOptions& into) const {
     members("in_flight", into.in_flight)("log_capacity", into.log_capacity);
     members("invalid", into.invalid)("tokens", into.tokens);
     members("check_user_agent", into.check_user_agent)("outages", into.outages);
-    members("interaction_tokens", into.interaction_tokens);
+    members("interaction_tokens", into.interaction_tokens)("proxy", into.proxy);
     members.with("clock_offset",
                  [&](const JsonValue& value) { value.read_signed(into.clock_offset); });
     members.finish();

@@ -30,6 +30,7 @@ inline FakeResponse FakeDiscord::answer(const FakeRequest& request, Arrival& arr
     }
     if (options_.invalid && detail::is_invalid(exchange.response, *options_.invalid))
         gate_.invalid().count(*options_.invalid, request.address, now_);
+    if (options_.proxy && !scripted) detail::pass_through(*options_.proxy, exchange.response);
     return std::move(exchange.response);
 }
 

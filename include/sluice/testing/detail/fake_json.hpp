@@ -13,6 +13,7 @@
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
+#include <sluice/testing/fake_proxy.hpp>
 #include <sluice/testing/fake_refusal.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
@@ -102,6 +103,8 @@ public:
     void read(InvalidLimit& into) const;
     void read(Outage& into) const;
     void read(TokenLife& into) const;
+    void read(Proxy& into) const;
+    void read_headers(std::vector<std::pair<std::string, std::string>>& into) const;
     void read(Rule& into) const;
     void read(FakeOptions& into) const;
 
