@@ -114,6 +114,30 @@ TEST_CASE("a ban can be set by the test, answer with the block page and tell no 
     CHECK(discord.receive(from("a"), 60s).status == 200);
 }
 
+TEST_CASE("a ban can tell a minute every time and last for ten", "[F10]") {
+    const auto kind = GENERATE(RefusalKind::cloudflare_html, RefusalKind::cloudflare_block);
+    FakeOptions options = banning_after(10'000);
+    options.invalid->answer = kind;
+    FakeDiscord discord{options};
+    discord.ban("a", 10min, 60s);
+    for (const Duration now : {Duration{0s}, Duration{60s}, Duration{10min - 1ns}})
+        CHECK(line(discord.receive(from("a"), now)) == "429 - - - 60");
+    CHECK(discord.receive(from("a"), 10min).status == 200);
+}
+
+TEST_CASE("a ban that requests have earned can tell less than the truth as well", "[F10]") {
+    FakeOptions options = banning_after(1);
+    options.invalid->tells = 0s;
+    FakeDiscord discord{options};
+    discord.rule(create_message, {.status = 403});
+    (void)discord.receive(from("a"), 0s);
+    CHECK(header(discord.receive(from("a"), 0s), "Retry-After") == "0");
+    discord.ban("a", 3h, 5s);
+    CHECK(header(discord.receive(from("a"), 1s), "Retry-After") == "5");
+    options.invalid->tells = -1s;
+    CHECK_THROWS_AS(FakeDiscord{options}, std::invalid_argument);
+}
+
 TEST_CASE("a ban is by address: another token does not get through", "[F10]") {
     FakeDiscord discord{banning_after(1)};
     discord.rule(create_message, {.status = 403});

@@ -70,7 +70,7 @@ constexpr auto full_options = R"({
     "numbers": "integers", "epoch": 1694028249, "nodes": 3, "node_skew": 0.5,
     "seed": 18446744073709551615, "in_flight": "until_delivered", "log_capacity": 5,
     "invalid": {"threshold": 10, "period": 60, "ban": 30, "count_shared": true,
-                "answer": "cloudflare_block", "tells_wait": false},
+                "answer": "cloudflare_block", "tells_wait": false, "tells": 60},
     "tokens": ["Bot a"], "check_user_agent": true, "clock_offset": -40,
     "outages": [{"from": 1, "until": 2, "status": 520, "every": 3, "interactions": false,
                  "think_time": 4}],
@@ -184,6 +184,7 @@ TEST_CASE("every member of the options can be read from JSON") {
     CHECK(options.invalid->count_shared);
     CHECK(options.invalid->answer == RefusalKind::cloudflare_block);
     CHECK_FALSE(options.invalid->tells_wait);
+    CHECK(options.invalid->tells == 60s);
     CHECK(options.tokens.count("Bot a") == 1);
     CHECK(options.check_user_agent);
     CHECK(options.clock_offset == -40s);

@@ -95,8 +95,12 @@ public:
     /// left of them.
     void others_spend(const FakeRequest& request, int count, Duration now);
 
-    /// Cloudflare answers everything from this address until then.
-    void ban(std::string_view address, Duration until) { gate_.invalid().ban(address, until); }
+    /// Cloudflare answers everything from this address until then. `tells` is the wait that it
+    /// tells each time: none, what is left (or what `InvalidLimit::tells` says).
+    void ban(std::string_view address, Duration until,
+             std::optional<Duration> tells = std::nullopt) {
+        gate_.invalid().ban(address, until, tells);
+    }
     /// Every request with this Authorization header is answered 401.
     void revoke_token(std::string_view token) { gate_.revoke_token(token); }
     /// From `when` on this Authorization header is answered 401 with code 50025. Codes: Discord

@@ -30,17 +30,20 @@ namespace sluice::testing::detail {
 /// Counts invalid requests and remembers bans, both by address.
 class InvalidRequests {
 public:
-    void ban(std::string_view address, Duration until) {
-        bans_.insert_or_assign(std::string{address}, until);
+    struct Ban {
+        Duration until{};
+        std::optional<Duration> tells{}; ///< none: what is left
+    };
+
+    void ban(std::string_view address, Duration until, std::optional<Duration> tells) {
+        bans_.insert_or_assign(std::string{address}, Ban{until, tells});
     }
 
-    /// When the ban of `address` ends, if there is one.
-    [[nodiscard]] std::optional<Duration> banned_until(std::string_view address,
-                                                       Duration now) const {
-        if (bans_.empty()) return std::nullopt;
+    /// The ban of `address`; null when there is none.
+    [[nodiscard]] const Ban* banned(std::string_view address, Duration now) const {
+        if (bans_.empty()) return nullptr;
         const auto found = bans_.find(address);
-        if (found == bans_.end() || found->second <= now) return std::nullopt;
-        return found->second;
+        return found != bans_.end() && found->second.until > now ? &found->second : nullptr;
     }
 
     void count(const InvalidLimit& invalid, std::string_view address, Duration now) {
@@ -52,7 +55,7 @@ public:
         counter.adapt(limit);
         if (counter.wait(now) == Duration::zero()) counter.spend(now);
         if (counter.wait(now) == Duration::zero()) return;
-        ban(address, now + invalid.ban);
+        ban(address, now + invalid.ban, std::nullopt);
         counters_.erase(found);
     }
 
@@ -65,7 +68,7 @@ public:
 
 private:
     std::map<std::string, Counter, std::less<>> counters_;
-    std::map<std::string, Duration, std::less<>> bans_; ///< until when
+    std::map<std::string, Ban, std::less<>> bans_;
 };
 
 /// `DiscordBot ($url, $version)`, with whatever follows.
@@ -105,9 +108,8 @@ public:
                                     Duration now, HeaderWriter& writer,
                                     FakeResponse& response) const {
         const Duration wall = options.epoch + options.clock_offset + now;
-        if (const auto until = invalid_.banned_until(request.address, now)) {
-            write_ban(options.invalid.value_or(InvalidLimit{}), *until - now, wall, writer,
-                      response);
+        if (const auto* ban = invalid_.banned(request.address, now)) {
+            write_ban(options.invalid.value_or(InvalidLimit{}), *ban, now, wall, writer, response);
             return true;
         }
         if (options.check_user_agent && !is_bot_user_agent(request.user_agent)) {
@@ -140,10 +142,14 @@ private:
         return tokens_.look(request, interaction, options.interaction_tokens, now);
     }
 
-    static void write_ban(const InvalidLimit& limit, Duration left, Duration wall,
-                          HeaderWriter& writer, FakeResponse& response) {
+    static void write_ban(const InvalidLimit& limit, const InvalidRequests::Ban& ban, Duration now,
+                          Duration wall, HeaderWriter& writer, FakeResponse& response) {
+        const auto told = ban.tells ? ban.tells : limit.tells;
         Refusal refusal{.kind = limit.answer, .wait = std::nullopt};
-        if (limit.tells_wait) refusal.wait = left;
+        if (told)
+            refusal.header_wait = told;
+        else if (limit.tells_wait)
+            refusal.wait = ban.until - now;
         writer.cloudflare(response, refusal, wall);
     }
 

@@ -109,6 +109,9 @@ struct InvalidLimit {
     bool count_shared = false;
     RefusalKind answer = RefusalKind::cloudflare_html; ///< one of Cloudflare's
     bool tells_wait = true;                            ///< Retry-After, except on the block page
+    /// Told every time, on the block page too, however long the ban still is. A bot that believes
+    /// it comes back too soon, again and again. None: what is left.
+    std::optional<Duration> tells{};
 };
 
 struct FakeOptions {
@@ -160,6 +163,8 @@ inline void check(const InvalidLimit& invalid) {
     (void)checked({.limit = invalid.threshold, .period = invalid.period});
     if (!from_cloudflare(invalid.answer))
         throw std::invalid_argument("sluice::testing::InvalidLimit: only Cloudflare bans");
+    if (invalid.tells && *invalid.tells < Duration::zero())
+        throw std::invalid_argument("sluice::testing::InvalidLimit: tells is negative");
 }
 
 /// Any route of the template `text`. Throws std::invalid_argument when it is none.

@@ -117,7 +117,7 @@ inline void JsonValue::read(InvalidLimit& into) const {
     JsonMembers members{*this};
     members("threshold", into.threshold)("period", into.period)("ban", into.ban);
     members("count_shared", into.count_shared)("answer", into.answer);
-    members("tells_wait", into.tells_wait).finish();
+    members("tells_wait", into.tells_wait)("tells", into.tells).finish();
     checked_by([&] { check(into); });
 }
 
