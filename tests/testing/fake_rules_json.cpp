@@ -62,7 +62,8 @@ constexpr auto full_rule = R"({
             "headers": {"Via": ""}},
     "errors": [{"status": 403, "code": 50001, "message": "e", "every": 2, "share": 0.5,
                 "ids": ["1"], "limit": {"limit": 6}, "hash": "o", "counted": false},
-               {"age": 0, "token": "bearer"}]})";
+               {"age": 0, "token": "bearer"}],
+    "indexing": {"first": 3, "until": 4, "retry_after": 5, "documents_indexed": 6}})";
 
 constexpr auto full_options = R"({
     "global": null, "exempt_interactions": false, "address_global": {"limit": 3},
@@ -161,6 +162,11 @@ TEST_CASE("error answers can be read from JSON") {
     CHECK_FALSE(error.counted);
     CHECK(rule.errors[1].age == 0U);
     CHECK(rule.errors[1].token == TokenKind::bearer);
+    REQUIRE(rule.indexing);
+    CHECK(rule.indexing->first == 3);
+    CHECK(rule.indexing->until == 4s);
+    CHECK(rule.indexing->retry_after == 5);
+    CHECK(rule.indexing->documents_indexed == 6);
 }
 
 TEST_CASE("every member of the options can be read from JSON") {

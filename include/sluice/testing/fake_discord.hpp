@@ -26,6 +26,7 @@
 #include <sluice/testing/fake_gate.hpp>
 #include <sluice/testing/fake_hash.hpp>
 #include <sluice/testing/fake_headers.hpp>
+#include <sluice/testing/fake_indexing.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_log.hpp>

@@ -13,10 +13,13 @@
 #include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
 #include <sluice/testing/fake_hash.hpp>
+#include <sluice/testing/fake_indexing.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_request.hpp>
 #include <sluice/testing/fake_rules.hpp>
 #include <sluice/testing/fake_second_limit.hpp>
+
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -150,6 +153,13 @@ public:
         });
     }
 
+    /// True while the index of a search is not ready. To be asked once for each accepted request.
+    [[nodiscard]] bool indexing(const Route& route, Duration now) {
+        if (!rule_.indexing) return false;
+        return searches_[route.major().hash()]++ < rule_.indexing->first ||
+               now < rule_.indexing->until;
+    }
+
     [[nodiscard]] const Fault* strike(bool executed, Duration now) {
         return rule_.faults.empty() ? nullptr : faults_.strike(rule_.faults, executed, now);
     }
@@ -231,6 +241,7 @@ private:
     std::vector<std::optional<Face>> error_faces_; ///< none: that of successes
     std::vector<std::uint64_t> second_keys_;
     std::uint64_t arrivals_ = 0;
+    boost::unordered_flat_map<std::uint64_t, std::uint64_t> searches_; ///< by major parameter
     FaultCounts faults_;
 };
 

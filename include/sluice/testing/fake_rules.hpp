@@ -15,6 +15,7 @@
 #include <sluice/route.hpp>
 #include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_indexing.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
@@ -83,6 +84,7 @@ struct Rule {
     std::optional<Lie> lie{};
     /// The first one that concerns a request is its answer.
     std::vector<ErrorAnswer> errors{};
+    std::optional<Indexing> indexing{};
 };
 
 /// How times are written. Discord docs, change log: v8 (2020-09) brought seconds with decimals.

@@ -24,6 +24,7 @@
 #include <sluice/testing/fake_discord.hpp>
 #include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_indexing.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
@@ -113,6 +114,12 @@ inline void JsonValue::read_headers(std::vector<std::pair<std::string, std::stri
     });
 }
 
+inline void JsonValue::read(Indexing& into) const {
+    JsonMembers members{*this};
+    members("first", into.first)("until", into.until)("retry_after", into.retry_after);
+    members("documents_indexed", into.documents_indexed).finish();
+}
+
 inline void JsonValue::read(InvalidLimit& into) const {
     JsonMembers members{*this};
     members("threshold", into.threshold)("period", into.period)("ban", into.ban);
@@ -147,6 +154,7 @@ inline void JsonValue::read(Rule& into) const {
     members("headers", into.headers)("think_time", into.think_time)("status", into.status);
     members("body", into.body)("code", into.code)("ages", into.ages)("second", into.second);
     members("faults", into.faults)("lie", into.lie)("errors", into.errors);
+    members("indexing", into.indexing);
     members.with("channels", [&](const JsonValue& channels) {
         channels.each_member([&](const std::string& name, const JsonValue& value) {
             value.read_id(into.channels[name]);

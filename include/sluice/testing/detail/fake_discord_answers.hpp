@@ -117,6 +117,11 @@ inline void FakeDiscord::run_rule(Exchange& exchange, detail::Plan& plan) {
     if (arrival.verdict != FakeVerdict::accepted) return;
     write_body(response, rule, course.error);
     arrival.executed = response.status < 400;
+    if (course.error == nullptr && plan.indexing(arrival.route, now_)) {
+        response.status = 202;
+        response.body = detail::indexing_body(*rule.indexing);
+        arrival.executed = false;
+    }
     if (const Fault* fault = plan.strike(true, now_)) strike(exchange, plan, *fault);
 }
 

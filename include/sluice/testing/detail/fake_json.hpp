@@ -10,6 +10,7 @@
 
 #include <sluice/testing/fake_error_answer.hpp>
 #include <sluice/testing/fake_fault.hpp>
+#include <sluice/testing/fake_indexing.hpp>
 #include <sluice/testing/fake_lie.hpp>
 #include <sluice/testing/fake_limit.hpp>
 #include <sluice/testing/fake_outage.hpp>
@@ -100,6 +101,7 @@ public:
     void read(Fault& into) const;
     void read(Lie& into) const;
     void read(ErrorAnswer& into) const;
+    void read(Indexing& into) const;
     void read(InvalidLimit& into) const;
     void read(Outage& into) const;
     void read(TokenLife& into) const;
