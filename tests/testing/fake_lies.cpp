@@ -134,3 +134,29 @@ TEST_CASE("a lie changes no decision", "[F11]") {
         CHECK(liar.log().back().retry_after == honest.log().back().retry_after);
     }
 }
+
+TEST_CASE("a wait of nothing at all can be told for ever, as 0.000 or as a nanosecond") {
+    FakeDiscord discord{without_global()};
+    const bool zero = GENERATE(true, false);
+    Lie lie{.retry_after = 0s, .retry_after_text = "1e-9"};
+    if (zero) lie = {.retry_after = 0s, .retry_after_in_body = 0s};
+    discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 1, 60s}, .lie = lie});
+    CHECK(discord.receive(post(), 0s).status == 200);
+    for (const Duration now : {Duration{0s}, Duration{1s}, Duration{60s - 1ns}}) {
+        const auto answer = discord.receive(post(), now);
+        CHECK(header(answer, "Retry-After") == "0");
+        CHECK(answer.body == refusal(zero ? "0.000" : "1e-9"));
+        CHECK(discord.log().back().retry_after == 60s - now);
+    }
+    CHECK(discord.receive(post(), 60s).status == 200);
+}
+
+TEST_CASE("a lie about the text of a wait leaves its header true, unless that lies too") {
+    FakeDiscord discord{without_global()};
+    discord.rule(create_message, {.limit = Limit{Algorithm::fixed, 1, 60s},
+                                  .lie = Lie{.retry_after_text = "null"}});
+    CHECK(discord.receive(post(), 0s).status == 200);
+    const auto answer = discord.receive(post(), 0s);
+    CHECK(header(answer, "Retry-After") == "60");
+    CHECK(answer.body == refusal("null"));
+}

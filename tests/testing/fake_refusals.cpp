@@ -148,3 +148,12 @@ TEST_CASE("Cloudflare counts in seconds even where Discord counts in millisecond
     CHECK(header(refused(of_discord, 0s, v6), "Retry-After") == "1500");
     CHECK(header(refused(of_cloudflare, 0s, v6), "Retry-After") == "2");
 }
+
+TEST_CASE("a refusal of any kind can tell a wait that never suffices", "[F5]") {
+    const auto kind = GENERATE(RefusalKind::user, RefusalKind::shared, RefusalKind::global,
+                               RefusalKind::headerless);
+    const bool by_script = GENERATE(true, false);
+    const auto answer = raised(by_script, {.kind = kind, .wait = 0s, .wait_text = "0.000000001"});
+    CHECK(header(answer, "Retry-After") == "0");
+    CHECK(answer.body.find("\"retry_after\": 0.000000001,") != std::string::npos);
+}

@@ -54,11 +54,12 @@ constexpr auto full_rule = R"({
     "channels": {"501": "18446744073709551615", "token": 2},
     "faults": [{"kind": "refusal", "status": 503, "executes": false, "skip": 1, "every": 2,
                 "times": 3, "from": 4, "until": 5,
-                "refusal": {"kind": "sublimit", "wait": null, "header_wait": 1, "message": "r",
+                "refusal": {"kind": "sublimit", "wait": null, "wait_text": "w", "header_wait": 1, "message": "r",
                             "code": 7, "bucket": {"limit": 4, "remaining": 3, "reset_after": 2,
                                                   "hash": "b"}}}],
     "lie": {"limit": 50000, "remaining": 9, "reset_after": 102737.719, "reset_from_date": -2.3,
             "reset_offset": -0.5, "retry_after": 1, "retry_after_in_body": 1163.097,
+            "retry_after_text": "1e-9",
             "headers": {"Via": ""}},
     "errors": [{"status": 403, "code": 50001, "message": "e", "every": 2, "share": 0.5,
                 "ids": ["1"], "limit": {"limit": 6}, "hash": "o", "counted": false},
@@ -129,7 +130,7 @@ TEST_CASE("faults, refusals and lies can be read from JSON") {
     CHECK(fault.refusal.kind == RefusalKind::sublimit);
     CHECK_FALSE(fault.refusal.wait);
     CHECK(fault.refusal.header_wait == 1s);
-    CHECK(fault.refusal.message == "r");
+    CHECK(fault.refusal.wait_text + fault.refusal.message == "wr");
     CHECK(fault.refusal.code == 7);
     REQUIRE(fault.refusal.bucket);
     CHECK(fault.refusal.bucket->limit == 4);
@@ -144,6 +145,7 @@ TEST_CASE("faults, refusals and lies can be read from JSON") {
     CHECK(rule.lie->reset_offset == -500ms);
     CHECK(rule.lie->retry_after == 1s);
     CHECK(rule.lie->retry_after_in_body == 1'163'097ms);
+    CHECK(rule.lie->retry_after_text == "1e-9");
     REQUIRE(rule.lie->headers.size() == 1);
     CHECK(rule.lie->headers[0].first == "Via");
 }

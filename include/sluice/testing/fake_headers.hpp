@@ -138,7 +138,9 @@ public:
         response.status = 429;
         response.body = R"({"message": ")";
         response.body.append(message(refusal)).append("\"");
-        if (refusal.wait)
+        if (!refusal.wait_text.empty())
+            response.body.append(R"(, "retry_after": )").append(refusal.wait_text);
+        else if (refusal.wait)
             response.body.append(R"(, "retry_after": )").append(body_text(*refusal.wait));
         const bool global = refusal.kind == RefusalKind::global;
         response.body.append(R"(, "global": )").append(global ? "true" : "false");

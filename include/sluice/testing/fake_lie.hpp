@@ -38,6 +38,9 @@ struct Lie {
     /// Retry-After. Observed 2023-04, discord-api-docs#6109: 1, with 1163.097 in the body.
     std::optional<Duration> retry_after{};
     std::optional<Duration> retry_after_in_body{};
+    /// The number retry_after of the body as it is to be written, instead of all else: "1e-9" or
+    /// "0.000" for a wait that never suffices, "-1" or "null" for one that is none.
+    std::string retry_after_text{};
     /// Headers to be replaced, or added when they were not there; an empty value removes one.
     std::vector<std::pair<std::string, std::string>> headers{};
 };

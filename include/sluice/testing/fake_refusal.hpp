@@ -71,6 +71,8 @@ struct Refusal {
     std::optional<Duration> header_wait{};
     std::string message{};     ///< empty: that of the kind
     std::optional<int> code{}; ///< of the body, if it is JSON; none is the usual case
+    /// The number retry_after as it is to be written, instead of `wait` in the body. Empty: `wait`.
+    std::string wait_text{};
     /// None: by a fault, the bucket of the route as it stands; by a script, one that is typical.
     std::optional<ShownBucket> bucket{};
 };

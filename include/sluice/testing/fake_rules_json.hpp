@@ -74,6 +74,7 @@ inline void JsonValue::read(ShownBucket& into) const {
 inline void JsonValue::read(Refusal& into) const {
     JsonMembers members{*this};
     members("kind", into.kind)("wait", into.wait)("header_wait", into.header_wait);
+    members("wait_text", into.wait_text);
     members("message", into.message)("code", into.code)("bucket", into.bucket).finish();
 }
 
@@ -98,6 +99,7 @@ inline void JsonValue::read(Lie& into) const {
     JsonMembers members{*this};
     members("limit", into.limit)("remaining", into.remaining)("reset_after", into.reset_after);
     members("retry_after", into.retry_after)("retry_after_in_body", into.retry_after_in_body);
+    members("retry_after_text", into.retry_after_text);
     members.with("reset_from_date", [&](const JsonValue& value) {
         value.read_signed(into.reset_from_date.emplace());
     });

@@ -175,6 +175,7 @@ inline void FakeDiscord::refuse(Exchange& exchange, FakeVerdict verdict, Refusal
     exchange.arrival.verdict = verdict;
     if (exchange.lie != nullptr) {
         refusal.header_wait = exchange.lie->retry_after;
+        refusal.wait_text = exchange.lie->retry_after_text;
         if (exchange.lie->retry_after_in_body) {
             // Without a lie about it, the header is what it would have been.
             if (!refusal.header_wait) refusal.header_wait = refusal.wait;
