@@ -95,7 +95,6 @@ TEST_CASE("what is foretold comes true to the nanosecond, if permits are used at
         const std::uint64_t shard = random() % 12;
         const bool use_reserve = random() % 4 == 0;
         const Time foretold = bench.schedule.forecast(shard, use_reserve, bench.now);
-        IdentifyPlace place;
         CAPTURE(round);
         REQUIRE(foretold != never);
         IdentifyWaiter& mine = bench.wait(shard, use_reserve);
