@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // A small HTTP client for the examples: keep-alive connections to one host, reused youngest first.
-// It tells the ticket when a request goes out on an open connection, which is all that the limiter
-// needs from a client beside the answers.
+// It tells the ticket when a request goes out and on which kind of connection, which is all that
+// the limiter needs from a client beside the answers.
 #ifndef SLUICE_EXAMPLES_SUPPORT_HTTP_CLIENT_HPP
 #define SLUICE_EXAMPLES_SUPPORT_HTTP_CLIENT_HPP
 
@@ -92,7 +92,8 @@ public:
     /// ticket's destructor reports. Where there was no connection it was not, and holds up nobody.
     asio::awaitable<Reply> send(Request request, sluice::Ticket& ticket) {
         std::unique_ptr<Connection> connection = idle_connection();
-        if (connection == nullptr) {
+        const bool reused = connection != nullptr;
+        if (!reused) {
             connection = make_();
             try {
                 co_await connection->open(host_, port_);
@@ -103,7 +104,7 @@ public:
         }
         request.set(http::field::host, host_);
         request.prepare_payload();
-        ticket.sent();
+        ticket.sent(reused ? sluice::Connection::reused : sluice::Connection::fresh);
         Reply reply = co_await connection->exchange(request);
         if (reply.keep_alive()) {
             connection->idle_since = std::chrono::steady_clock::now();

@@ -26,12 +26,20 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <concepts>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
 
 namespace sluice {
 class Ticket;
+
+/// What a request goes out on.
+enum class Connection : std::uint8_t {
+    unknown,
+    fresh, ///< nothing has been answered on it yet
+    reused ///< it has carried an answer
+};
 
 namespace detail {
 struct TicketAccess;
@@ -87,11 +95,16 @@ public:
         return place_.taken();
     }
 
-    /// The request goes out now on an open connection: its round trip is measured from here.
-    /// Optional; without it the limiter measures from the ticket's issue, and only requests that
-    /// can be taken to have found a connection open.
-    void sent() {
-        if (place_.taken()) sent_ = issuer_->now();
+    /// The request goes out now on an open connection: its round trip is measured from here. That
+    /// of the first request on a connection never counts: it holds what is left of opening it. Say
+    /// which it is if you know; otherwise the limiter takes a connection for reused if an answer
+    /// has left one idle.
+    /// Optional; without it the limiter measures from the ticket's issue, and learns from requests
+    /// that were issued while nothing else was in flight: others may have waited in the client.
+    void sent(Connection connection = Connection::unknown) {
+        if (!place_.taken()) return;
+        sent_ = issuer_->now();
+        if (connection != Connection::unknown) place_.warm = connection == Connection::reused;
     }
 
     /// The answer arrived. Returns what it means for this request. After the first call, or after

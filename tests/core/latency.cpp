@@ -111,6 +111,19 @@ TEST_CASE("where answers overtake each other all of a burst count") {
     CHECK(latency.credit(start + 61ms) > 50ms);
 }
 
+TEST_CASE("what may have waited in the client earns no credit, even where answers overtake") {
+    Latency latency(200ms);
+    for (std::uint64_t order = 100; order > 0; --order)
+        latency.sample(120ms, start + 120ms, order, MeasuredFrom::issue);
+    CHECK(latency.credit(start + 120ms) == 0ms);
+    latency.sample(120ms, start + 240ms, 101, MeasuredFrom::issue_alone);
+    CHECK(latency.credit(start + 240ms) == 0ms);
+    latency.sample(120ms, start + 360ms, 102, MeasuredFrom::issue_alone);
+    CHECK(is_about(latency.credit(start + 360ms), 120ms));
+    latency.sample(60ms, start + 420ms, 103, MeasuredFrom::issue_alone);
+    CHECK(latency.credit(start + 420ms) == 0ms);
+}
+
 TEST_CASE("what the path once was is forgotten within four minutes") {
     Latency latency = with_samples(std::vector<Duration>(50, 60ms));
     CHECK(latency.valid_until() == start + 4min);

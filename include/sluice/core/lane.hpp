@@ -39,6 +39,7 @@ struct Place {
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
     SlotOf slot_of = SlotOf::nobody;
     bool warm : 1 = false;     ///< issued while a connection was known to be open
+    bool alone : 1 = false;    ///< issued while nothing else was in flight
     bool probe : 1 = false;    ///< issued before the bucket had any answer
     bool in_crowd : 1 = false; ///< issued to find out about a limit shared with other lanes
 

@@ -11,13 +11,21 @@
 // smoothing alone takes the first of them for a steady path. Found by simulation: with 10-300 ms
 // each way 21 of 258,000 requests left too early without the second, 78 of 59,500,000 with
 // 40 / samples, 2 with what is here. Only warm samples count: a round trip that held a connect, a
-// TLS handshake or a long upload proves nothing for the next request, which may not need them.
+// TLS handshake or a long upload proves nothing for the next request, which may not need them. That
+// goes for the first request on any connection: the kernel completes a connect before the server
+// accepts it.
 //
 // On one connection that keeps everything in order, such as HTTP/2's, the requests of a burst wait
 // for each other, and all of them take about as long as the slowest. While no answer has overtaken
 // another, only round trips that did not overlap count in the number of samples; with steady delays
 // that makes no difference. Without it 31 of 150,000 requests of a global limit left too early, by
 // up to 47 ms, with 20-100 ms each way in order.
+//
+// A round trip that is measured from the ticket's issue holds whatever the client does before it
+// sends: two requests that always wait for one connection take twice as long as either alone, and
+// as steadily. So only those count in the number of samples that had the client to themselves:
+// nothing else was in flight when they were issued. Where answers overtake each other that proves
+// nothing, for each of several connections may have such a queue.
 #ifndef SLUICE_CORE_LATENCY_HPP
 #define SLUICE_CORE_LATENCY_HPP
 
@@ -57,12 +65,20 @@ private:
     std::size_t count_ = 0;
 };
 
+/// From where a round trip was measured.
+enum class MeasuredFrom : std::uint8_t {
+    sent,        ///< from when the request went out
+    issue_alone, ///< from its ticket's issue; the client had nothing else to send
+    issue        ///< from its ticket's issue; it may have waited in the client
+};
+
 class Latency {
 public:
     explicit Latency(Duration cap) noexcept : cap_(cap), trusted_(cap) {}
 
     /// `order` tells which of two requests that were sent at one moment went first.
-    void sample(Duration round_trip, Time now, std::uint64_t order = 0) noexcept;
+    void sample(Duration round_trip, Time now, std::uint64_t order = 0,
+                MeasuredFrom from = MeasuredFrom::sent) noexcept;
 
     [[nodiscard]] Duration credit(Time now) const noexcept;
     /// When the credit is 0 at the latest unless there are new samples.
@@ -81,7 +97,7 @@ private:
     /// Fewer can all lie close together by chance on a path that is anything but steady.
     static constexpr std::int64_t least_samples = 6;
     /// A burst in order whose first request is the slowest looks steady.
-    static constexpr std::int64_t least_apart = 2;
+    static constexpr std::int64_t least_independent = 2;
 
     Duration cap_;
     Duration trusted_; // what distrust() has left of the cap; doubles with each epoch
@@ -91,23 +107,28 @@ private:
         Duration least = Duration::max();
         Duration sum{0};
         std::int64_t count = 0;
-        std::int64_t apart = 0; ///< of those: sent when all answers before had come
-        bool overtaken = false; ///< an answer has overtaken another
+        std::int64_t unqueued = 0; ///< of those: none that may have waited in the client
+        std::int64_t apart = 0;    ///< of those: sent when all answers before had come
+        bool overtaken = false;    ///< an answer has overtaken another
     };
-    [[nodiscard]] bool overtaken() const noexcept {
-        return current_.overtaken || before_.overtaken;
+    /// How many samples have nothing to do with each other.
+    [[nodiscard]] std::int64_t independent() const noexcept {
+        const bool overtaken = current_.overtaken || before_.overtaken;
+        return overtaken ? current_.unqueued + before_.unqueued : current_.apart + before_.apart;
     }
-    /// How far below the least sample the least possible round trip may well lie. It shrinks with
-    /// the number of samples that have nothing to do with each other.
+    /// How far below the least sample the least possible round trip may well lie. Few independent
+    /// samples prove little however many there are: two bursts in order may each be led by a slow
+    /// request.
     [[nodiscard]] Duration uncertainty(Duration least) const noexcept {
-        const auto apart = static_cast<double>(current_.apart + before_.apart);
         const auto count = static_cast<double>(current_.count + before_.count);
         const auto sum = static_cast<double>((current_.sum + before_.sum).count());
         const double excess = sum - count * static_cast<double>(least.count()); // of all together
-        const double known_by = overtaken() ? count : apart;
-        const double beyond = std::max(1.0, known_by - static_cast<double>(least_samples - 1));
-        return Duration(static_cast<std::int64_t>(40.0 * excess / (count * beyond)));
+        const std::int64_t beyond = independent() - (least_samples - 1);
+        const double factor = beyond > 0 ? 40.0 / static_cast<double>(beyond) : 400.0;
+        return Duration(static_cast<std::int64_t>(factor * excess / count));
     }
+
+    void note_order(Time sent, Time now, std::uint64_t order, MeasuredFrom from) noexcept;
 
     Epoch current_;
     Epoch before_; // the epoch before, if it was adjacent
@@ -117,7 +138,8 @@ private:
     Time flight_end_ = Time::min(); // what is sent later is apart from what came before
 };
 
-inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order) noexcept {
+inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order,
+                            MeasuredFrom from) noexcept {
     if (round_trip < Duration(0)) return;
     if (now >= epoch_end_) [[unlikely]] {
         const bool adjacent = epoch_end_ != Time::min() && now < epoch_end_ + epoch;
@@ -129,17 +151,7 @@ inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order) 
     current_.least = lesser(current_.least, round_trip);
     current_.sum += round_trip;
     ++current_.count;
-    const Time sent = now - round_trip;
-    if (sent < newest_sent_ || (sent == newest_sent_ && order < newest_order_)) {
-        current_.overtaken = true;
-    } else {
-        newest_sent_ = sent;
-        newest_order_ = order;
-    }
-    if (sent >= flight_end_) {
-        ++current_.apart;
-        flight_end_ = now;
-    }
+    if (from != MeasuredFrom::issue) note_order(now - round_trip, now, order, from);
     if (mean_ == Duration(0)) [[unlikely]] {
         mean_ = round_trip;
         deviation_ = round_trip / 2;
@@ -150,9 +162,25 @@ inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order) 
     mean_ += (round_trip - mean_) / 8;
 }
 
+/// Of one that has not waited in the client.
+inline void Latency::note_order(Time sent, Time now, std::uint64_t order,
+                                MeasuredFrom from) noexcept {
+    ++current_.unqueued;
+    if (sent >= flight_end_ || from == MeasuredFrom::issue_alone) {
+        ++current_.apart;
+        flight_end_ = now;
+    }
+    if (sent < newest_sent_ || (sent == newest_sent_ && order < newest_order_)) {
+        current_.overtaken = true;
+    } else {
+        newest_sent_ = sent;
+        newest_order_ = order;
+    }
+}
+
 inline Duration Latency::credit(Time now) const noexcept {
     if (current_.count + before_.count < least_samples || now >= valid_until()) return Duration(0);
-    if (!overtaken() && current_.apart + before_.apart < least_apart) return Duration(0);
+    if (independent() < least_independent) return Duration(0);
     const Duration least = std::min(current_.least, before_.least);
     const Duration unsteady = std::max(4 * deviation_, uncertainty(least));
     return std::clamp(least - unsteady, Duration(0), trusted_);

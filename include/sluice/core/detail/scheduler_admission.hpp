@@ -69,6 +69,7 @@ inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) 
     place.sent = now;
     place.token = token_;
     place.warm = connections_.take(now);
+    place.alone = in_flight_ == 0;
     place.probe = false;
     ++lane.in_flight;
     ++bucket.in_flight;

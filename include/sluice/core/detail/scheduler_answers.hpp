@@ -55,8 +55,14 @@ inline void Scheduler::learn_credit(Time now) noexcept {
 }
 
 inline void Scheduler::note_round_trip(const Place& place, Time sent, Time now) {
-    if (place.warm || sent != never) {
-        latency_.sample(now - (sent != never ? sent : place.sent), now, place.arrival);
+    if (place.warm) {
+        if (sent != never) {
+            latency_.sample(now - sent, now, place.arrival);
+        } else {
+            const bool alone = place.alone;
+            latency_.sample(now - place.sent, now, place.arrival,
+                            alone ? MeasuredFrom::issue_alone : MeasuredFrom::issue);
+        }
         credit_known_ = false;
     }
     connections_.add(now);
