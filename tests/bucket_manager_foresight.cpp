@@ -127,7 +127,7 @@ TEST_CASE("requests that their own bucket holds back are not in the way of other
 TEST_CASE("what is known to be lost and holds a first request back is foretold") {
     Bot bot;
     Ticket ticket = *bot.limiter.try_acquire(list_messages(1));
-    const Verdict verdict = ticket.update({.status = 503});
+    const Verdict verdict = ticket.update({.status = 500});
     CHECK(verdict.retry);
     CHECK(verdict.after == 1s);
     const auto begin = bot.clock.now();

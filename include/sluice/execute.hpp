@@ -10,9 +10,8 @@
 // response codes": 502, "wait a bit and retry") and are always repeated. 500, 504, Cloudflare's own
 // 5xx and a lost connection leave that open (discordjs/discord.js#2655, 2018-07: a message sent
 // twice), so they are repeated only for GET, PUT and DELETE, or when the caller says that repeating
-// is safe: for messages, put a `nonce` with
-// `"enforce_nonce": true` into the body, and Discord creates one message however often it is sent
-// (Discord docs, "Create Message").
+// is safe: for messages, put a `nonce` with `"enforce_nonce": true` into the body, and Discord
+// creates one message however often it is sent (Discord docs, "Create Message").
 #ifndef SLUICE_EXECUTE_HPP
 #define SLUICE_EXECUTE_HPP
 

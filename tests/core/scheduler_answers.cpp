@@ -199,7 +199,7 @@ TEST_CASE("a margin is added to every wait that a refusal tells", "[R11]") {
     CHECK(client.time_until_sent(call) == Duration(1250ms));
 }
 
-TEST_CASE("after a 5xx nobody knows whether it counted, so its place stays taken for a while") {
+TEST_CASE("a 5xx after which a request may have run keeps its place taken for a while") {
     CoreClient client;
     Call& probe = client.send({});
     client.answer(probe, shows(5, 4, 5s));
@@ -207,6 +207,16 @@ TEST_CASE("after a 5xx nobody knows whether it counted, so its place stays taken
     CHECK(client.answer(failed, silent(500)) == AnswerKind::server_error);
     CHECK(client.bucket({}).out(client.now) == 1);
     CHECK(client.scheduler.in_flight() == 0);
+}
+
+TEST_CASE("a 502 or 503 did not run, so its place is back at once, that of a first request too") {
+    const int status = GENERATE(502, 503);
+    CoreClient client;
+    Call& probe = client.send({});
+    Call& next = client.send({});
+    CHECK(client.answer(probe, silent(status)) == AnswerKind::server_error);
+    CHECK(next.sent());
+    CHECK(client.bucket({}).out(client.now) == 1);
 }
 
 // --- What else an answer settles ----------------------------------------------------------------
