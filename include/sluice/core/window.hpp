@@ -255,7 +255,7 @@ private:
     [[nodiscard]] bool learn_limit(const Observation& seen) noexcept;
     void note_silent(Time received) noexcept;
     [[nodiscard]] Count left_after(const Observation& seen) noexcept;
-    void accept_endless(Time received, Count remaining, Duration credit) noexcept;
+    void accept_endless(const Observation& seen, Count remaining, Duration credit) noexcept;
     [[nodiscard]] Era era_of(const Observation& seen, Interval end) const noexcept;
     /// Never less than clock_difference.
     [[nodiscard]] Duration tolerance() const noexcept;

@@ -68,6 +68,7 @@ inline void Window::set_deadline(Time deadline) noexcept {
 
 inline void Window::adopt(const Observation& seen, Interval end, Count remaining) noexcept {
     told_ = remaining;
+    if (!seen.remaining) note_silent(seen.received);
     // It follows one that had not been seen to end, and some that were sent since the last roll may
     // be of that one still; where clocks agree their Resets tell.
     if (has_deadline_ && agreement_ >= clocks_agree) rolled_ = Time::min();
@@ -110,6 +111,8 @@ inline void Window::merge(const Observation& seen, Interval end, Count remaining
     // roll was early and is taken back.
     if (has_deadline_ || end.high - credit > seen.received) {
         told_ = lesser(told_, remaining);
+        if (!seen.remaining) [[unlikely]]
+            note_silent(seen.received);
         place_deadline(seen, end);
     }
     // Of an earlier window after all, or the end has moved since: it does not tell where that is.
@@ -163,12 +166,11 @@ inline void Window::note_silent(Time received) noexcept {
     silent_at_ = received;
 }
 
-/// What is left after this success, by its own account if it gives one.
+/// What is left after this success, by its own account if it gives one. If not, it is noted as
+/// silent where it counts in this window: of one that is over it has taken nothing along.
 inline Window::Count Window::left_after(const Observation& seen) noexcept {
-    if (!seen.remaining) [[unlikely]] {
-        note_silent(seen.received);
+    if (!seen.remaining) [[unlikely]]
         return told_;
-    }
     if (silent_ != 0 && seen.sent >= silent_at_) [[unlikely]]
         silent_ = 0;
     const bool none_spent = *seen.remaining >= limit_;
@@ -178,12 +180,16 @@ inline Window::Count Window::left_after(const Observation& seen) noexcept {
 }
 
 /// No end is named: what is spent is back after one period at the latest.
-[[gnu::noinline]] inline void Window::accept_endless(Time received, Count remaining,
+[[gnu::noinline]] inline void Window::accept_endless(const Observation& seen, Count remaining,
                                                      Duration credit) noexcept {
     note_late();
-    roll(received, credit);
-    told_ = std::min(told_, remaining);
-    if (!has_deadline_) set_deadline(received + period());
+    roll(seen.received, credit);
+    if (seen.remaining) {
+        told_ = std::min(told_, remaining);
+    } else {
+        note_silent(seen.received);
+    }
+    if (!has_deadline_) set_deadline(seen.received + period());
     check();
 }
 
@@ -194,7 +200,7 @@ inline bool Window::accept(const Observation& seen, Duration credit) noexcept {
     }
     const Count remaining = left_after(seen);
     if (!seen.reset_after) [[unlikely]] {
-        accept_endless(seen.received, remaining, credit);
+        accept_endless(seen, remaining, credit);
         return true;
     }
     const Duration after = *seen.reset_after;
