@@ -116,20 +116,13 @@ struct Bucket : BucketEntry, GroupHook {
         if (!has_log() || (out > 0 && !window.surely_slides())) return next;
         return lesser(next, greater(rare_->log->next(now, credit), window.blocked_until()));
     }
-    /// As Window::predict().
+    /// As Window::predict(). Whatever is lost is held for good.
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
-                                              std::int64_t ahead, Duration credit) noexcept {
-        const auto at = window.predict(now, out, held, ahead, credit);
-        if (!at || !has_log()) return at;
-        const Time start = greater(now, window.blocked_until());
-        const std::int64_t spent = rare_->log->held(start, credit) + out;
-        const std::int64_t before = ahead + spent - window.limit();
-        // What is under way may be cancelled.
-        if (window.surely_slides() && before >= 0 && before < out - held) return std::nullopt;
-        Time by_log = before < 0 ? start : rare_->log->foresee(start, before, credit);
-        if (has_lost()) by_log = lesser(by_log, greater(start, next_lost()));
-        return window.surely_slides() ? by_log : lesser(*at, by_log);
-    }
+                                              std::int64_t ahead, Duration credit) noexcept;
+    /// The same where places are lost, as out() has left them, or in doubt. Besides them, so many
+    /// places are taken as there are requests in flight and `probes`.
+    [[nodiscard]] std::optional<Time> predict_losses(Time now, std::int64_t probes,
+                                                     std::int64_t ahead, Duration credit) noexcept;
 
     /// As Window::accept().
     bool accept(const Observation& seen, Duration credit) noexcept {
@@ -241,6 +234,13 @@ struct Bucket : BucketEntry, GroupHook {
     }
 
 private:
+    [[nodiscard]] std::optional<Time> predict_returns(Time now, std::int64_t probes,
+                                                      std::int64_t ahead, Duration credit) noexcept;
+    [[nodiscard]] std::optional<Time> predict_doubt(Time now, std::int64_t probes,
+                                                    std::int64_t ahead, Duration credit) noexcept;
+    [[nodiscard]] Time behind_first(Time first, std::int64_t ahead, Time alone,
+                                    Duration credit) const noexcept;
+
     /// Absent while there is nothing to keep, which is the rule.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
@@ -351,5 +351,7 @@ inline const Major& Lane::major() const noexcept {
 }
 
 } // namespace sluice::core
+
+#include <sluice/core/detail/bucket_foresight.hpp>
 
 #endif

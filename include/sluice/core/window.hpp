@@ -373,7 +373,7 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
         // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
         // wait for windows that have not begun yet.
         if (!known() || wanted <= then.told()) return std::nullopt;
-        return later(start, (wanted - 1) / limit_, period());
+        return later(start, (wanted + held - 1) / limit_, period());
     }
     if (drip_.drips()) {
         return std::max(start, later(deadline_ - credit, wanted + held - limit_, drip_.interval()));

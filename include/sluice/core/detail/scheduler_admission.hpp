@@ -346,19 +346,18 @@ inline Time Scheduler::opens(const Lane& lane, Time now) {
 inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std::int64_t ahead,
                                                   Foresight how) {
     const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
-    const std::int64_t out = bucket.out(now) + probes;
-    const std::int64_t under_way = probes + bucket.in_flight;
-    std::int64_t held = out - probes; // probes may turn out to draw on another bucket
-    if (how == Foresight::certain && under_way > 0) held = 0; // an answer also settles losses
-    const auto at = bucket.predict(now, out, held, ahead, credit(now));
-    // Nothing is under way, so the first of what was lost is what it waits for.
-    const bool all_lost = bucket.has_lost() && under_way == 0;
-    if (!at && all_lost && ahead == 0)
-        return std::max(bucket.next_lost(), bucket.window.blocked_until());
-    if (!at || !bucket.in_doubt()) return at;
-    if (all_lost) return std::max(*at, bucket.next_lost());
-    const bool may_go = ahead == 0 && bucket.may_ask();
-    return may_go || *at > now ? at : std::nullopt;
+    const std::int64_t out = bucket.out(now);
+    const auto with = [&](Duration credit) {
+        // An answer also settles losses.
+        const bool may_settle = how == Foresight::certain && probes + bucket.in_flight > 0;
+        if (!may_settle && (bucket.has_lost() || bucket.in_doubt()))
+            return bucket.predict_losses(now, probes, ahead, credit);
+        // Probes may turn out to draw on another bucket.
+        return bucket.predict(now, out + probes, may_settle ? 0 : out, ahead, credit);
+    };
+    const auto at = with(credit(now));
+    // By then there may be no credit any more.
+    return at && *at > now && *at >= credit_until_ ? with(Duration(0)) : at;
 }
 
 /// Of what hangs on an answer as well.
