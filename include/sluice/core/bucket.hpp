@@ -346,10 +346,6 @@ private:
     std::unique_ptr<Rare> rare_;
 };
 
-inline const Major& Lane::major() const noexcept {
-    return bucket->key.major;
-}
-
 } // namespace sluice::core
 
 #include <sluice/core/detail/bucket_foresight.hpp>

@@ -106,7 +106,8 @@ struct Lane : ListHook {
     static constexpr std::uint8_t most_strikes = 8; ///< more change nothing
 
     std::uint64_t route = 0;  ///< identity of the template
-    Bucket* bucket = nullptr; ///< whose major parameter is this lane's, wherever it moves
+    Major own_major;          ///< its bucket's too, unless one bucket is common to all
+    Bucket* bucket = nullptr; ///< what it draws on
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
     WaiterList waiting;       // ascending by arrival
     Waiter* last_retry = nullptr; ///< of those waiting the one queued last that was no newcomer
@@ -131,7 +132,7 @@ struct Lane : ListHook {
     std::uint16_t passed = 0;  ///< while narrow: successes since
     std::uint32_t earlier = 0; ///< of in_flight: while narrow, those sent before it was refused
 
-    [[nodiscard]] const Major& major() const noexcept;
+    [[nodiscard]] const Major& major() const noexcept { return own_major; }
 
     /// Whether what a refusal has shown has yet to pass.
     [[nodiscard]] bool was_refused() const noexcept { return strikes != 0 || narrow != 0; }

@@ -220,8 +220,9 @@ public:
         const auto visit_all = [&](const BucketKey& key) {
             const auto at = buckets_.find(key);
             if (at == buckets_.end() || (*at)->dormant) return;
-            for (Lane& lane : static_cast<Bucket*>(*at)->lanes)
-                visit(lane);
+            for (Lane& lane : static_cast<Bucket*>(*at)->lanes) {
+                if (lane.major() == major) visit(lane);
+            }
         };
         for (const std::uint64_t family : webhook_families_) {
             if (const HashId hash = learned(family)) visit_all(key_of(hash, major, family));
@@ -374,6 +375,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     if (Lane* known = find_lane(key)) return *known;
     auto made = std::make_unique<Lane>(); // before its bucket, for fetch()
     made->route = key.route;
+    made->own_major = key.major;
     made->tag = key.tag;
     made->traits = traits;
     if (made->traits.family == 0) made->traits.family = key.route;

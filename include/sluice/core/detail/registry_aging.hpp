@@ -55,10 +55,10 @@ inline void Registry::evict(DormantBucket& dormant) noexcept {
 /// no more than its route brings along.
 inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
     if (!bucket.may_sleep()) return false;
-    const bool shows_exempt = bucket.key.major.kind == MajorKind::interaction;
     for (const Lane& lane : bucket.lanes) {
+        const bool shows_exempt = lane.major().kind == MajorKind::interaction;
         if (lane.was_refused() || (lane.traits.exempt && !shows_exempt)) return false;
-        if (home_of(bucket.key.major, lane.traits.family) != bucket.key) return false;
+        if (home_of(lane.major(), lane.traits.family) != bucket.key) return false;
     }
     return true;
 }

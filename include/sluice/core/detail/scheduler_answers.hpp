@@ -246,7 +246,8 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
     registry_.set_busy(to);
     for (auto at = from.lanes.begin(); at != from.lanes.end();) {
         Lane& other = *at++;
-        if (other.traits.family != lane.traits.family || other.hash_sent > lane.hash_sent) continue;
+        if (other.traits.family != lane.traits.family || other.major() != lane.major()) continue;
+        if (other.hash_sent > lane.hash_sent) continue;
         // What is in flight from it was issued elsewhere and will count there all the same.
         to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;

@@ -216,8 +216,9 @@ inline void Scheduler::refuse_all_of(Lane& lane, Refused why, Time now) {
         return other.traits.path_token && other.major() == lane.major();
     };
     refuse_delayed(same, why, now);
-    for (Lane& other : lane.bucket->lanes)
-        refuse_one(other);
+    for (Lane& other : lane.bucket->lanes) {
+        if (other.major() == lane.major()) refuse_one(other);
+    }
     registry_.each_lane_of_webhook(lane.major(), refuse_one);
 }
 
