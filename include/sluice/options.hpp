@@ -82,6 +82,10 @@ struct Options {
     /// Routes of one hash whose answers contradict a common counter get buckets of their own.
     bool split_lying_hashes = true;
 
+    /// Hashes whose answers show that all channels, guilds or webhooks share one counter, against
+    /// what Discord documents (discord-api-docs#971, 2019-06), get one bucket for all of them.
+    bool join_common_counters = true;
+
     /// Space for this many buckets is made at the start. Growing a table of a million takes tens of
     /// milliseconds during which every caller waits.
     std::size_t expected_buckets = 0;

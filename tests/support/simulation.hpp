@@ -61,6 +61,8 @@ public:
             push(start + world_.changes[i].at, Kind::change, i);
         for (const Duration stop : world_.stops)
             push(start + stop, Kind::stop, 0);
+        for (std::size_t i = 0; i < world_.others.size(); ++i)
+            push(start + world_.others[i].at, Kind::other, i);
         while (!events_.empty()) {
             const Event event = events_.top();
             events_.pop();
@@ -71,6 +73,7 @@ public:
         check_end();
         outcome_.requests = requests_.size();
         outcome_.makespan = last_ - start;
+        outcome_.joined += scheduler_->counters().joined;
         return outcome_;
     }
 
@@ -85,6 +88,7 @@ private:
         drop,
         wake,
         change,
+        other,
         stop,
         resume
     };
@@ -118,6 +122,7 @@ private:
         core::Settings settings;
         settings.global_limit =
             world.client_global_limit != 0 ? world.client_global_limit : world.global_limit;
+        settings.join_common_counters = world.joins;
         settings.serves_at_once = world.serves_at_once;
         if (world.dormant_after) settings.idle.dormant_after = *world.dormant_after;
         // A bucket that was evicted has a first answer again, which may be lost again.
@@ -129,7 +134,9 @@ private:
         if (!holds) throw std::logic_error(what);
     }
 
-    static bool concerns_client(Kind kind) { return kind != Kind::arrive && kind != Kind::change; }
+    static bool concerns_client(Kind kind) {
+        return kind != Kind::arrive && kind != Kind::change && kind != Kind::other;
+    }
 
     void push(Time at, Kind kind, std::size_t subject) {
         events_.push({at, ++order_, kind, subject});
@@ -146,8 +153,9 @@ private:
     }
 
     std::size_t hash_of(std::size_t i) const { return world_.routes[requests_[i].route]; }
-    Served& served_by(std::size_t i) {
-        return counters_[hash_of(i) * world_.channels + requests_[i].channel];
+    Served& served_by(std::size_t i) { return counter_at(hash_of(i), requests_[i].channel); }
+    Served& counter_at(std::size_t hash, std::size_t channel) {
+        return counters_[hash * world_.channels + (world_.common ? 0 : channel)];
     }
     core::LaneKey lane_of(std::size_t i) const {
         return {requests_[i].route + 1, {core::MajorKind::channel, 0, requests_[i].channel + 1}, 0};
@@ -189,6 +197,9 @@ private:
         case Kind::change:
             change(world_.changes[event.subject]);
             break;
+        case Kind::other:
+            spend_elsewhere(world_.others[event.subject]);
+            break;
         case Kind::stop:
             stop();
             break;
@@ -223,6 +234,7 @@ private:
         std::sort(waiting_.begin(), waiting_.end(), [&](std::size_t a, std::size_t b) {
             return states_[a].place.arrival < states_[b].place.arrival;
         });
+        outcome_.joined += scheduler_->counters().joined;
         scheduler_.reset();
         idle_until_.clear();
         resumes_ = now_ + draw(world_.downtime);
@@ -469,6 +481,11 @@ private:
         name_hash(); // answers under way still show the old text
         hashes_[change.hash] = hashes_.back();
         hashes_.pop_back();
+    }
+
+    void spend_elsewhere(const Foreign& other) {
+        testing::Counter& counter = counter_at(other.hash, other.channel).counter;
+        if (counter.wait(now_ - start) == 0ns) counter.spend(now_ - start);
     }
 
     void give_up(std::size_t i) {

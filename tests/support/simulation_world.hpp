@@ -51,10 +51,20 @@ struct Change {
     bool renamed = false; ///< and their hash has another text from here on
 };
 
+/// What somebody else does with the same token, if the limit lets them.
+struct Foreign {
+    std::size_t hash = 0;
+    std::size_t channel = 0;
+    Duration at{0};
+};
+
 struct World {
     std::vector<testing::Limit> limits{{}}; ///< one per bucket hash
     std::vector<std::size_t> routes{0};     ///< each route's bucket hash, an index into limits
     std::size_t channels = 1;
+    bool common = false; ///< one counter over all channels
+    bool joins = true;   ///< the client looks for that
+    std::vector<Foreign> others{};
     std::vector<Change> changes{};
     Range forward{30ms, 30ms};
     Range backward{30ms, 30ms};
@@ -101,6 +111,7 @@ struct Outcome {
     std::size_t abandoned = 0; ///< cancelled, or refused to wait on as their bound had passed
     std::size_t decided = 0;   ///< requests that reached the server
     std::size_t slept = 0;     ///< moments at which some bucket of the client's was dormant
+    std::size_t joined = 0;    ///< hashes taken for common to all channels
     std::size_t plain = 0;     ///< answers applied by Scheduler::answer_plain()
     std::uint64_t digest = 0;  ///< of which request was sent when
     std::uint64_t order = 0;   ///< of which was sent before which
@@ -124,7 +135,8 @@ inline Duration optimum_of(const World& world, const std::vector<Request>& reque
     std::sort(sorted.begin(), sorted.end(),
               [](const Request& a, const Request& b) { return a.at < b.at; });
     for (const Request& request : sorted) {
-        queues[world.routes[request.route] * world.channels + request.channel].due.push_back(
+        const std::size_t channel = world.common ? 0 : request.channel;
+        queues[world.routes[request.route] * world.channels + channel].due.push_back(
             request.at + world.forward.mean() + world.upload.mean());
     }
 

@@ -23,12 +23,13 @@ enum class EventKind : std::uint8_t {
     slowed,      ///< so many invalid requests that requests are spaced
     stopped,     ///< so many that acquires are refused
     evicted,     ///< `count` idle buckets were forgotten
+    joined,      ///< channels, guilds or webhooks with one hash turned out to share a counter
 };
 
 [[nodiscard]] constexpr std::string_view to_string(EventKind kind) noexcept {
     constexpr std::string_view names[] = {"",        "waiting",    "granted", "answered",
                                           "refused", "lane moved", "split",   "slowed",
-                                          "stopped", "evicted"};
+                                          "stopped", "evicted",    "joined"};
     return names[static_cast<std::size_t>(kind)];
 }
 

@@ -104,13 +104,38 @@ public:
     [[nodiscard]] BucketKey key_of(HashId hash, const Major& major,
                                    std::uint64_t family) const noexcept {
         const auto digest = static_cast<std::uint32_t>(family ^ (family >> 32U));
-        return {hash, major, counts_apart(hash) ? digest : 0, true};
+        return {hash, major_of(hash, major), counts_apart(hash) ? digest : 0, true};
     }
     /// Routes of this hash count apart from now on. False if they did already.
     bool split(HashId hash) noexcept {
-        any_split_ = true;
+        any_odd_ = true;
         return !std::exchange(hashes_[hash - 1]->second.apart, true);
     }
+    /// All majors of this hash draw on one bucket from now on, and until part(). False if they do
+    /// already, or must not.
+    bool join(HashId hash) noexcept;
+    /// They count apart after all; not joined again before `until`.
+    void part(HashId hash, Time until) noexcept;
+    [[nodiscard]] bool may_join(HashId hash, Time now) const noexcept {
+        return hashes_[hash - 1]->second.parted_until <= now;
+    }
+    [[nodiscard]] bool is_common(HashId hash) const noexcept {
+        return any_joined_ && hashes_[hash - 1]->second.common;
+    }
+    /// All answers of this hash are looked at: confirm() is false.
+    void suspect(HashId hash, bool suspected) noexcept;
+    [[nodiscard]] bool is_suspected(HashId hash) const noexcept {
+        return any_odd_ && hashes_[hash - 1]->second.suspected;
+    }
+    [[nodiscard]] bool any_joined() const noexcept { return any_joined_; }
+    /// The lane does not draw on what its hash is known to count on since join() or part().
+    [[nodiscard]] bool is_outdated(const Lane& lane) const noexcept {
+        return any_joined_ && differs(lane);
+    }
+    /// A few lanes of a common bucket that nobody uses are forgotten: it never is idle itself.
+    void drop_idle_lanes(Lane& but, Time now, Duration idle) noexcept;
+    /// Of the buckets that have waiters, and perhaps some that had, each in turn; or null.
+    [[nodiscard]] Bucket* next_waiting() noexcept;
     /// The bucket that a lane without a past draws on.
     [[nodiscard]] BucketKey home_of(const Major& major, std::uint64_t family) const noexcept {
         const HashId hash = learned(family);
@@ -119,10 +144,12 @@ public:
     /// One bucket of the family whose own hash has not been seen yet, or null.
     [[nodiscard]] Bucket* next_unknown(std::uint64_t family) noexcept;
     /// The lane's bucket has shown its hash once more. False: that is news to others of its family,
-    /// or the routes of this hash count apart.
+    /// or there is more to know of this hash than its buckets.
     [[nodiscard]] bool confirm(const Lane& lane) const noexcept {
-        if (any_split_ || lane.family == nullptr || !lane.family->unknown.empty()) return false;
-        lane.family->hash = static_cast<HashId>(lane.bucket->key.name);
+        const auto hash = static_cast<HashId>(lane.bucket->key.name);
+        if (any_odd_ && hashes_[hash - 1]->second.odd()) return false;
+        if (lane.family == nullptr || !lane.family->unknown.empty()) return false;
+        lane.family->hash = hash;
         return true;
     }
 
@@ -202,6 +229,13 @@ public:
             if (known.apart) visit(std::string_view(text));
         }
     }
+    /// Hashes whose majors draw on one bucket.
+    template <class Visitor>
+    void each_joined(Visitor visit) const {
+        for (const auto& [text, known] : hash_ids_) {
+            if (known.common) visit(std::string_view(text));
+        }
+    }
     /// All lanes that have waiters, and others of their buckets. `visit` may empty queues and send
     /// the lane's own bucket to rest, and must not touch other buckets.
     template <class Visitor>
@@ -276,13 +310,22 @@ private:
     using Set = boost::unordered_flat_set<Item*, KeyHash<Item, Key>, KeyEqual<Item, Key>>;
     struct KnownHash {
         HashId id = 0;
-        bool apart = false; ///< its routes do not share a counter
+        bool apart = false;  ///< its routes do not share a counter
+        bool common = false; ///< its majors do
+        bool suspected = false;
+        Time parted_until = Time::min(); ///< before that they are not joined
+        [[nodiscard]] bool odd() const noexcept { return apart || common || suspected; }
     };
 
     Family* entry(std::uint64_t family);
+    [[nodiscard]] bool differs(const Lane& lane) const noexcept;
     void add_webhook_family(std::uint64_t family);
     [[nodiscard]] bool counts_apart(HashId hash) const noexcept {
-        return any_split_ && hashes_[hash - 1]->second.apart;
+        return any_odd_ && hashes_[hash - 1]->second.apart;
+    }
+    /// Of its bucket, for a lane of this major.
+    [[nodiscard]] Major major_of(HashId hash, const Major& major) const noexcept {
+        return is_common(hash) ? Major() : major;
     }
     static void drop_merged(Bucket* bucket) noexcept;
     void stop_waiting(Bucket& bucket, Time now) noexcept;
@@ -306,7 +349,8 @@ private:
     std::vector<std::uint64_t> webhook_families_; // of those the ones of webhooks
     std::map<std::string, KnownHash, std::less<>> hash_ids_;
     std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by their id, less one
-    bool any_split_ = false;
+    bool any_odd_ = false;                                         // of the hashes
+    bool any_joined_ = false;                                      // ever
     // Every bucket is in one of three lists. Use does not move it, which would touch its
     // neighbours: whoever looks for old ones files those again that have been used since.
     using UseList = IntrusiveList<BucketEntry, UseHook>;
@@ -420,50 +464,6 @@ inline Bucket* Registry::next_unknown(std::uint64_t family) noexcept {
     return &at->second.unknown.front();
 }
 
-inline void Registry::rename(Bucket& bucket, const BucketKey& key) {
-    buckets_.erase(&bucket);
-    bucket.GroupHook::unlink();
-    bucket.key = key;
-    buckets_.insert(&bucket);
-}
-
-inline void Registry::merge(Bucket& from, Bucket& to) {
-    buckets_.erase(&from);
-    from.GroupHook::unlink();
-    from.UseHook::unlink();
-    set_busy(from);
-    set_busy(to);
-    to.absorb_places(from);
-    while (!from.lanes.empty())
-        move_lane(from.lanes.front(), to);
-    if (from.places == 0) {
-        delete &from;
-        return;
-    }
-    from.merged_into = &to;
-    ++to.places;
-}
-
-inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
-    Bucket& from = *lane.bucket;
-    LaneList::erase(lane);
-    from.queued -= lane.queued;
-    lane.bucket = &to;
-    to.lanes.push_back(lane);
-    to.queued += lane.queued;
-    to.quiet_since = greater(to.quiet_since, from.quiet_since);
-    if (lane.queued != 0) set_waiting(to);
-}
-
-[[gnu::noinline]] inline void Registry::drop_merged(Bucket* bucket) noexcept {
-    while (bucket->places == 0 && bucket->merged_into != nullptr) {
-        Bucket* to = bucket->merged_into;
-        delete bucket;
-        bucket = to;
-        --bucket->places;
-    }
-}
-
 inline void Registry::set_waiting(Bucket& bucket) noexcept {
     set_busy(bucket);
     if (bucket.waits) return;
@@ -480,5 +480,6 @@ inline void Registry::set_waiting(Bucket& bucket) noexcept {
 } // namespace sluice::core
 
 #include <sluice/core/detail/registry_aging.hpp>
+#include <sluice/core/detail/registry_joining.hpp>
 
 #endif

@@ -17,6 +17,7 @@
 #include <sluice/core/answer.hpp>
 #include <sluice/core/backoff.hpp>
 #include <sluice/core/bucket.hpp>
+#include <sluice/core/common_counter.hpp>
 #include <sluice/core/event.hpp>
 #include <sluice/core/fifo.hpp>
 #include <sluice/core/gate.hpp>
@@ -57,7 +58,8 @@ struct Settings {
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
     Backoff backoff = {};     ///< of a request that has to pause by itself
     IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
-    bool split_lying_hashes = true; ///< give routes buckets of their own that cannot share one
+    bool split_lying_hashes = true;   ///< give routes buckets of their own that cannot share one
+    bool join_common_counters = true; ///< one bucket for all majors of a hash that share one
     bool record_events = false;
     /// Grants, or half as many buckets, that one call sees to when more are due at once: a third of
     /// a millisecond. advance() is due again at once for the rest.
@@ -74,7 +76,8 @@ struct Counters {
     std::uint64_t moved = 0;         ///< lanes moved to another bucket by a changed hash
     std::uint64_t linked = 0;        ///< buckets found to be one counter and merged
     std::uint64_t evicted = 0;
-    std::uint64_t split = 0; ///< hashes whose routes turned out to count apart
+    std::uint64_t split = 0;  ///< hashes whose routes turned out to count apart
+    std::uint64_t joined = 0; ///< hashes whose majors turned out to share a counter
     Duration longest_wait{0};
     std::array<std::uint64_t, 9> by_kind{}; ///< answers, indexed by AnswerKind
 };
@@ -140,6 +143,8 @@ public:
         // An interaction's token does not always show that it is one; who knows it, knows it for
         // all.
         if (traits.exempt) found.traits.exempt = true;
+        if (registry_.any_joined()) [[unlikely]]
+            follow_majors(found, now);
         return found;
     }
     Lane& lane(const LaneKey& key, bool exempt, Time now) {
@@ -167,7 +172,10 @@ public:
     }
     [[nodiscard]] Lane* find(const LaneKey& key, Time now) {
         sync(now);
-        return registry_.find_lane(key);
+        Lane* found = registry_.find_lane(key);
+        if (found != nullptr && registry_.any_joined()) [[unlikely]]
+            follow_majors(*found, now);
+        return found;
     }
     /// A lane was looked up and not used.
     void leave(Lane& lane, Time now) { rest(*lane.bucket, now); }
@@ -415,11 +423,48 @@ private:
     /// Routes that show one hash are taken to share a counter until an answer makes that
     /// impossible. Returns the bucket that the answer's numbers belong to.
     Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
+        const auto hash = static_cast<HashId>(counter.key.name);
+        if (registry_.is_common(hash)) return compare_majors(lane, counter, answer, now);
+        if (settings_.join_common_counters && tells_of_majors(lane, counter, answer) &&
+            suspect(lane, counter, hash, answer, now)) {
+            return *lane.bucket;
+        }
         const bool alone = !counter.has_several_lanes() && !counter.has_sharing();
         return alone ? counter : compare_sharing(lane, counter, answer, now);
     }
     Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
+    [[nodiscard]] bool is_strange(const Lane& lane, const Bucket& bucket, const Answer& answer);
+    /// Whether it may show that the majors of its hash share a counter, or that they do not.
+    [[nodiscard]] bool tells_of_majors(const Lane& lane, const Bucket& counter,
+                                       const Answer& answer) {
+        const auto hash = static_cast<HashId>(counter.key.name);
+        return &counter == lane.bucket &&
+               (!counter.window.answered() || registry_.is_suspected(hash) ||
+                is_strange(lane, counter, answer));
+    }
+    /// True: it has shown so, and the lane draws on the common bucket.
+    bool suspect(Lane& lane, const Bucket& bucket, HashId hash, const Answer& answer, Time now);
+    bool shows_common(Lane& lane, const Bucket& issuer, HashId hash, const Answer& refusal,
+                      Time now) {
+        if (!settings_.join_common_counters || &issuer != lane.bucket) return false;
+        if (registry_.is_common(hash) || !is_strange(lane, issuer, refusal)) return false;
+        const bool foreign = issuer.key.hash_known && issuer.key.name != hash;
+        return !foreign && suspect(lane, issuer, hash, refusal, now);
+    }
+    void join(Lane& lane, HashId hash, const CommonEvidence& evidence, Time now);
+    Bucket& compare_majors(Lane& lane, Bucket& common, const Answer& answer, Time now);
+    void part(Bucket& common, Time now);
+    void follow_majors(Lane& lane, Time now);
+    Bucket& fold(Lane& lane, Time now);
+    void move_out(Lane& lane, Time now);
+    bool move_out_some(Bucket& common, Time now);
+    void follow_some(Time now);
+    [[nodiscard]] bool is_outdated(const Bucket& bucket) const noexcept {
+        return registry_.any_joined() && !bucket.lanes.empty() &&
+               registry_.is_outdated(bucket.lanes.front());
+    }
+    Bucket& bring_up_to_date(Bucket& bucket, Time now);
     void protect(Lane& lane, const Answer& answer, AnswerKind kind, Time now);
     void latch(Lane& lane, Refused why, Time until, Time now);
     void try_latch(const Lane& lane, Time now) noexcept;
@@ -494,6 +539,9 @@ private:
     std::uint8_t token_ = 0;    // how many have been replaced, counted round
     bool troubled_ = false;     // see look_for_trouble()
     std::uint8_t favoured_ = 0; // interactions that went before others in a row
+    std::unique_ptr<CommonSuspects> suspects_; // null until there are some
+    std::size_t unvisited_ = 0;       // how many waiting buckets follow_some() has still to look at
+    std::optional<BucketKey> parted_; // a bucket whose lanes it has still to move out
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
@@ -513,6 +561,7 @@ private:
 
 #include <sluice/core/detail/scheduler_admission.hpp>
 #include <sluice/core/detail/scheduler_answers.hpp>
+#include <sluice/core/detail/scheduler_common.hpp>
 #include <sluice/core/detail/scheduler_delays.hpp>
 #include <sluice/core/detail/scheduler_individuals.hpp>
 #include <sluice/core/detail/scheduler_refusals.hpp>

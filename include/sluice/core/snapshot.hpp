@@ -37,7 +37,7 @@ struct Snapshot {
     struct SavedLane {
         LaneKey key;
         LaneTraits traits;
-        BucketName bucket; ///< of the same major parameter
+        BucketName bucket; ///< of the same major parameter, or common to all
         Duration blocked_for{0};
         std::uint8_t strikes = 0;
         std::uint16_t narrow = 0;
@@ -50,7 +50,8 @@ struct Snapshot {
 
     Duration taken{0}; ///< when, on a calendar that goes on in the next process
     std::vector<SavedRoute> routes;
-    std::vector<std::string> apart; ///< hashes whose routes count apart
+    std::vector<std::string> apart;  ///< hashes whose routes count apart
+    std::vector<std::string> common; ///< hashes whose majors share a counter
     std::vector<SavedBucket> buckets;
     std::vector<SavedLane> lanes;
     std::vector<Major> gone_webhooks;

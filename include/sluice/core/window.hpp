@@ -168,6 +168,10 @@ public:
     [[nodiscard]] std::optional<Time> deadline() const noexcept {
         return has_deadline_ ? std::optional(deadline_) : std::nullopt;
     }
+    /// Nothing that this client has sent is known to be spent in the window of a request sent then.
+    [[nodiscard]] bool untouched(Time sent) const noexcept {
+        return !has_deadline_ && sent >= rolled_;
+    }
     [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
     /// Whether something is known to be spent. If so, accept() has no use for the credit where the
     /// answer names an end.

@@ -227,6 +227,7 @@ core::Settings Engine<Clock, Mutex>::settings_of(const Options& options) {
     settings.idle.dormant_after = std::min(settings.idle.dormant_after, settings.idle.evict_after);
     settings.idle.most_idle = options.max_idle_buckets;
     settings.split_lying_hashes = options.split_lying_hashes;
+    settings.join_common_counters = options.join_common_counters;
     settings.record_events = static_cast<bool>(options.observer);
     return settings;
 }

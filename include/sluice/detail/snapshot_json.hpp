@@ -48,6 +48,7 @@ public:
             return Json{{"family", route.family}, {"hash", route.hash}};
         });
         all["apart"] = saved.apart;
+        all["common"] = saved.common;
         all["buckets"] = list(saved.buckets, bucket);
         all["lanes"] = list(saved.lanes, lane);
         all["gone_webhooks"] = list(saved.gone_webhooks, major);
@@ -157,13 +158,8 @@ private:
         each(all, "routes", [&](const Json& route) {
             saved.routes.push_back({id(route, "family"), text(route, "hash")});
         });
-        for (const Json& hash : items(all, "apart")) {
-            if (!hash.is_string()) {
-                strange_ = true;
-                return;
-            }
-            saved.apart.push_back(hash.template get<std::string>());
-        }
+        texts(all, "apart", saved.apart);
+        texts(all, "common", saved.common);
         each(all, "buckets", [&](const Json& item) { saved.buckets.push_back(bucket(item)); });
         each(all, "lanes", [&](const Json& item) { saved.lanes.push_back(lane(item)); });
         each(all, "gone_webhooks",
@@ -264,6 +260,15 @@ private:
         return at == parent.end() ? otherwise : *at;
     }
 
+    void texts(const Json& parent, const char* name, std::vector<std::string>& into) {
+        for (const Json& item : items(parent, name)) {
+            if (!item.is_string()) {
+                strange_ = true;
+                return;
+            }
+            into.push_back(item.template get<std::string>());
+        }
+    }
     std::string text(const Json& parent, const char* name) {
         const auto at = parent.find(name);
         if (at == parent.end()) return {};

@@ -297,8 +297,9 @@ inline bool Scheduler::stalled(Bucket& bucket, Time now) {
     constexpr std::size_t steps = 2; // of a bucket that has waited for long, in no cache
     for (; wakes_.least() <= due_; left -= lesser(left, steps)) {
         if (left == 0) return stop_here(now);
-        serve(wakes_.top(), now);
+        serve(bring_up_to_date(wakes_.top(), now), now);
     }
+    follow_some(now);
     serve_global(now, left);
     for (; !unfinished_ && bounds_.least() <= now; --left) {
         if (left == 0) return stop_here(now);

@@ -78,6 +78,8 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
     answer.seen.received = now;
     answer.old_token = place.token != token_;
     judge(place, lane, answer, now);
+    if (registry_.any_joined()) [[unlikely]]
+        follow_majors(lane, now);
 
     Bucket& issuer = uncount(place, now);
     apply(lane, issuer, answer, kind, now);
@@ -101,6 +103,10 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     if (!seen.reset_after || settings_.record_events || !calm(now)) [[unlikely]]
         return false;
     if (!registry_.hash_is(bucket, hash) || !registry_.confirm(lane)) [[unlikely]]
+        return false;
+    // More is spent than was sent; see common_counter.hpp.
+    if (!bucket.window.spent() && seen.limit.value_or(0) - seen.remaining.value_or(INT32_MAX) >
+                                      std::int64_t{bucket.in_flight}) [[unlikely]]
         return false;
 
     note_round_trip(place, sent, now);
@@ -126,6 +132,8 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     const AnswerKind kind = classify(answer);
     answer.seen.sent = answer.seen.received = now;
     lane.holders.fetch_add(1, std::memory_order_relaxed); // so that nothing below evicts it
+    if (registry_.any_joined()) [[unlikely]]
+        follow_majors(lane, now);
     apply(lane, *lane.bucket, answer, kind, now);
     lane.holders.fetch_sub(1, std::memory_order_release);
     look_again(*lane.bucket, now);
@@ -173,6 +181,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     } else if (!did_not_run(answer.status)) {
         issuer.lose(now); // it may have been counted: nobody knows
     }
+    follow_some(now);
     if (!bounds_.empty()) recheck_bounds(*lane.bucket, now);
     if (now >= bound_until_) bound_until_ = Time::min();
     look_for_trouble();

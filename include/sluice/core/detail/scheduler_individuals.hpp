@@ -205,6 +205,10 @@ inline std::optional<Individual> Scheduler::next_served(Time now) {
 /// them.
 inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& left) {
     Bucket& bucket = ready_.of(who).top();
+    if (is_outdated(bucket)) [[unlikely]] {
+        --left;
+        return serve(bring_up_to_date(bucket, now), now);
+    }
     const bool in_turns = !gate_->untroubled() && ready_.has_others(who);
     for (Lane* lane = lane_with_room(bucket, now);
          lane != nullptr && lane->traits.individual() == who;) {

@@ -94,6 +94,11 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
         credit_known_ = false;
     }
     const HashId hash = registry_.find_hash(answer.hash);
+    if (hash != 0 && shows_common(lane, issuer, hash, answer, now)) {
+        if (!lane.bucket->window.refuse(answer.seen, wait, credit(now)))
+            block_lane(lane, now + wait);
+        return;
+    }
     if (hash != 0 && !issuer.key.hash_known && !issuer.window.answered() &&
         registry_.find_bucket(registry_.key_of(hash, lane)) != nullptr) {
         // No answer has shown this route's bucket yet. Until one does it queues for the one that

@@ -31,7 +31,8 @@ BucketName Scheduler::name_of(const BucketEntry& bucket) const {
 template <class BucketName>
 BucketKey Scheduler::key_of(const BucketName& name, const Major& major) {
     if (name.hash.empty()) return {name.family, major, 0, false};
-    return {registry_.intern(name.hash), major, name.apart, true};
+    const HashId hash = registry_.intern(name.hash);
+    return {hash, hash != 0 && registry_.is_common(hash) ? Major() : major, name.apart, true};
 }
 
 template <class Saved>
@@ -42,6 +43,7 @@ Saved Scheduler::save(Time now) {
         saved.routes.push_back({family, std::string(hash)});
     });
     registry_.each_split([&](std::string_view hash) { saved.apart.emplace_back(hash); });
+    registry_.each_joined([&](std::string_view hash) { saved.common.emplace_back(hash); });
     registry_.each_bucket([&](BucketEntry& entry) {
         typename Saved::SavedBucket bucket{name_of<BucketName>(entry), entry.key.major, {}, 0};
         if (entry.dormant) {
@@ -83,6 +85,10 @@ template <class Saved>
 void Scheduler::restore(const Saved& saved, Time then, Time now) {
     for (const auto& hash : saved.apart) {
         if (const HashId id = registry_.intern(hash)) registry_.split(id);
+    }
+    for (const auto& hash : saved.common) {
+        const HashId id = settings_.join_common_counters ? registry_.intern(hash) : 0;
+        if (id != 0) registry_.join(id);
     }
     for (const auto& route : saved.routes) {
         const HashId hash = registry_.intern(route.hash);
