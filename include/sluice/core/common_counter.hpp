@@ -11,7 +11,7 @@
 // refusal names the very end that the answer named which spent the last.
 //
 // One contradiction as in sharing.hpp ends it, and that is never in doubt. Invariant: no join
-// without three strange answers for three majors whose windows are still open.
+// without four strange answers for four majors whose windows are still open.
 #ifndef SLUICE_CORE_COMMON_COUNTER_HPP
 #define SLUICE_CORE_COMMON_COUNTER_HPP
 
@@ -66,7 +66,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t enough = 3;
+    static constexpr std::size_t enough = 4;
     static constexpr std::size_t most = 16;
 
     static Duration lasting(Duration reset_after) noexcept {
@@ -92,6 +92,11 @@ private:
     [[nodiscard]] bool follows_any(const MajorSample& sample) const noexcept;
     [[nodiscard]] static bool is_open(const MajorSample& sample, Time now) noexcept {
         return sample.seen.received + *sample.seen.reset_after > now;
+    }
+    /// Of so short a window nothing would ever tell that it was a mistake; see sharing.hpp.
+    [[nodiscard]] static bool could_contradict(const Observation& seen) noexcept {
+        constexpr Duration least = std::chrono::milliseconds(200);
+        return least + 2 * (seen.received - seen.sent) < *seen.reset_after;
     }
     [[nodiscard]] bool has_twins(Time now) const noexcept;
     [[nodiscard]] bool suffices(Time now) const noexcept;
@@ -142,7 +147,7 @@ inline bool CommonEvidence::has_twins(Time now) const noexcept {
 /// ones, each number once. What they show must not be more than this client can have spent: all
 /// that it has seen, and one that was no reason to look.
 inline bool CommonEvidence::suffices(Time now) const noexcept {
-    if (has_twins(now)) return false;
+    if (!could_contradict(newest().seen) || has_twins(now)) return false;
     std::array<const MajorSample*, most> found{};
     std::int64_t accepted = 0;
     for (std::size_t i = 0; i < count(); ++i) {
