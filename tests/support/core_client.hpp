@@ -104,6 +104,7 @@ public:
         return sent_now;
     }
 
+    [[nodiscard]] Call& call(int number) { return calls_[static_cast<std::size_t>(number - 1)]; }
     /// A refused request waits again, in its old place.
     void retry(Call& call) { submit(call); }
 

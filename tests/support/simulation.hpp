@@ -148,8 +148,8 @@ private:
     }
     /// Draws nothing for a share of 0, so that switching a feature on leaves other runs as they
     /// were.
-    bool chance(double share) {
-        return share > 0 && std::uniform_real_distribution<>(0, 1)(random_) < share;
+    bool chance(double part) {
+        return part > 0 && std::uniform_real_distribution<>(0, 1)(random_) < part;
     }
 
     std::size_t hash_of(std::size_t i) const { return world_.routes[requests_[i].route]; }
