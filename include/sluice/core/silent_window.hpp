@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+//
+// What a client can know of a counter that describes itself in its 429s only, while the headers of
+// successes speak of another one (discord-api-docs#5646, 2022-11; #8161, 2026-02: `limit` 1000 in
+// the headers, a 429 of 5 under a hash of its own). Each success is counted without any news of
+// the counter, and each 429 puts the count right. Pure arithmetic on (state, now, event).
+//
+// One 429 with limit L, Reset-After A and wait w tells the algorithm. A leaky bucket (GCRA) refuses
+// while A - w = (L - 1) * T and w <= T, for T between two slots; in a fixed window A = w.
+//
+// Invariant: an end that a 429 has told is exact, and the whole limit goes behind it. One that was
+// reckoned from the period is an estimate: a single request goes first, and its answer tells.
+#ifndef SLUICE_CORE_SILENT_WINDOW_HPP
+#define SLUICE_CORE_SILENT_WINDOW_HPP
+
+#include <sluice/core/time.hpp>
+#include <sluice/core/window.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace sluice::core {
+
+class SilentWindow {
+public:
+    [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
+    [[nodiscard]] bool leaky() const noexcept { return leaky_; }
+    /// Whether an estimated end is over and no answer has told yet.
+    [[nodiscard]] bool asks() const noexcept { return asking_; }
+    [[nodiscard]] Duration period() const noexcept {
+        return leaky_ ? limit_ * interval_ : greater(period_, Duration(1));
+    }
+    [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
+    /// Whether nothing that was spent counts any more.
+    [[nodiscard]] bool all_back(Time now) const noexcept {
+        return now >= blocked_until_ && (!has_deadline_ || now >= deadline_);
+    }
+
+    /// A 429 of this counter, which names its limit.
+    void refuse(const Observation& seen, Duration wait) noexcept;
+    /// A request that counts here was accepted.
+    void succeed(Time sent, Time received, Duration credit) noexcept;
+    /// It may have been, and no answer will ever tell.
+    void lose(Time now, Duration credit) noexcept { spend(now, now, credit); }
+
+    /// As in Window.
+    [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept;
+    [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) const noexcept;
+    [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
+                                              std::int64_t ahead, Duration credit) const noexcept;
+
+private:
+    /// What may be wrong with a wait: a Retry-After without a body is rounded up to whole seconds.
+    [[nodiscard]] static Duration rounding(Duration wait, Duration unit) noexcept {
+        constexpr Duration second = std::chrono::seconds(1);
+        return wait % second == Duration(0) ? second : unit;
+    }
+    void roll(Time now, Duration credit) noexcept;
+    void spend(Time sent, Time received, Duration credit) noexcept;
+    void learn_interval(Duration after, Duration wait, Duration unit) noexcept;
+    void learn_period(const Observation& seen, Duration after) noexcept;
+    [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
+
+    std::int64_t limit_ = 0;
+    std::int64_t spent_ = 0;         ///< of a fixed window
+    std::int64_t since_refusal_ = 0; ///< successes
+    Time deadline_{};                ///< when all is back, without credit
+    Time blocked_until_ = Time::min();
+    Time rolled_ = Time::min();
+    Time first_sent_{};    ///< of the first success of this window
+    Duration period_{0};   ///< the longest that a 429 has shown
+    Duration interval_{0}; ///< a slot of a leaky bucket takes no less
+    Duration each_{0};     ///< nor much more: what a success adds
+    bool leaky_ = false;
+    bool has_deadline_ = false;
+    bool told_ = false;      ///< deadline_ is from a 429
+    bool asking_ = false;    ///< an estimated end is over: one request goes first
+    bool has_first_ = false; ///< first_sent_ is known
+};
+
+/// A single answer seldom tells T exactly, and what it tells grows with each. Once the whole limit
+/// has passed and the next is refused all the same, T is larger by a little.
+inline void SilentWindow::learn_interval(Duration after, Duration wait, Duration unit) noexcept {
+    constexpr Duration least_gap = std::chrono::milliseconds(50);
+    const std::int64_t others = limit_ - 1;
+    const Duration gap = after - wait;
+    const bool was_leaky = leaky_;
+    leaky_ = others > 0 && gap > least_gap &&
+             wait - rounding(wait, unit) <= (gap + rounding(wait, unit) + unit) / others;
+    if (!leaky_) return;
+    if (!was_leaky) interval_ = each_ = Duration(0);
+    if (was_leaky && since_refusal_ >= limit_) each_ += each_ / 64;
+    interval_ = greater(interval_, greater((after - unit) / limit_, (gap - unit) / others));
+    each_ = greater(each_, greater((after + unit) / limit_, (gap + unit) / others));
+}
+
+/// This window began with its first success and ends when the 429 says.
+inline void SilentWindow::learn_period(const Observation& seen, Duration after) noexcept {
+    const Duration elapsed = seen.sent - first_sent_;
+    const bool of_this = has_first_ && elapsed >= Duration(0) && elapsed <= 2 * period_;
+    period_ = greater(period_, of_this ? after + elapsed : after);
+}
+
+inline void SilentWindow::refuse(const Observation& seen, Duration wait) noexcept {
+    const Duration after = seen.reset_after.value_or(wait);
+    if (seen.limit && *seen.limit > 0 && *seen.limit != limit_) {
+        *this = SilentWindow();
+        limit_ = *seen.limit;
+    }
+    learn_interval(after, wait, seen.unit);
+    learn_period(seen, after);
+    since_refusal_ = 0;
+    blocked_until_ = greater(blocked_until_, seen.received + wait);
+    const Time end = seen.received + after + seen.unit;
+    deadline_ = has_deadline_ && (told_ || leaky_) ? greater(deadline_, end) : end;
+    spent_ = limit_;
+    has_deadline_ = told_ = true;
+    asking_ = false;
+}
+
+inline void SilentWindow::roll(Time now, Duration credit) noexcept {
+    if (!has_deadline_ || now < deadline_ - credit) return;
+    asking_ = !told_ && !leaky_;
+    if (!asking_) has_first_ = false; // a 429 to the one that asks tells how long it really lasts
+    spent_ = 0;
+    has_deadline_ = false;
+    rolled_ = now;
+}
+
+inline void SilentWindow::spend(Time sent, Time received, Duration credit) noexcept {
+    roll(received, credit);
+    ++spent_;
+    if (leaky_) {
+        deadline_ = (has_deadline_ ? greater(deadline_, received) : received) + each_;
+    } else if (!has_deadline_) {
+        deadline_ = received + period_ + std::chrono::milliseconds(1);
+        first_sent_ = sent;
+        has_first_ = true;
+        told_ = false;
+    }
+    has_deadline_ = true;
+}
+
+inline void SilentWindow::succeed(Time sent, Time received, Duration credit) noexcept {
+    spend(sent, received, credit);
+    ++since_refusal_;
+    if (sent >= rolled_) asking_ = false;
+}
+
+inline std::int64_t SilentWindow::slots_missing(Time now, Duration credit) const noexcept {
+    const std::int64_t interval = greater<std::int64_t>(1, interval_.count());
+    const std::int64_t left = greater<std::int64_t>(0, (deadline_ - credit - now).count());
+    return left / interval + (left % interval != 0 ? 1 : 0);
+}
+
+inline std::int64_t SilentWindow::available(Time now, std::int64_t out, Duration credit) noexcept {
+    if (now < blocked_until_) return 0;
+    roll(now, credit);
+    if (leaky_ && has_deadline_) return limit_ - slots_missing(now, credit) - out;
+    return (asking_ ? 1 : limit_ - spent_) - out;
+}
+
+inline Time SilentWindow::next_change(Time now, std::int64_t out, Duration credit) const noexcept {
+    Time next = never;
+    const auto consider = [&](Time at) {
+        if (at > now) next = lesser(next, at);
+    };
+    consider(blocked_until_);
+    if (!has_deadline_) return next;
+    const Time due = deadline_ - credit;
+    consider(due);
+    if (leaky_ && out < limit_) consider(due - (limit_ - 1 - out) * interval_);
+    return next;
+}
+
+inline std::optional<Time> SilentWindow::predict(Time now, std::int64_t out, std::int64_t held,
+                                                 std::int64_t ahead,
+                                                 Duration credit) const noexcept {
+    const Time start = greater(now, blocked_until_);
+    const std::int64_t wanted = ahead + 1;
+    SilentWindow then = *this;
+    const std::int64_t room = then.available(start, out, credit);
+    if (wanted <= room) return start;
+    if (wanted <= room + (out - held)) return std::nullopt; // what is under way may not count
+    if (!then.has_deadline_) {
+        if (wanted <= limit_) return std::nullopt;
+        return later(start, (wanted - 1) / limit_, period());
+    }
+    const Time due = deadline_ - credit;
+    if (leaky_) return greater(start, later(due, wanted + held - limit_, interval_));
+    const std::int64_t behind = wanted - greater<std::int64_t>(0, limit_ - spent_ - held);
+    return greater(start, later(due, (behind - 1) / limit_, period()));
+}
+
+} // namespace sluice::core
+
+#endif
