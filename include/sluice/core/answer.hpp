@@ -8,6 +8,7 @@
 #ifndef SLUICE_CORE_ANSWER_HPP
 #define SLUICE_CORE_ANSWER_HPP
 
+#include <sluice/core/draw.hpp>
 #include <sluice/core/non_negative.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
@@ -39,6 +40,7 @@ struct Answer {
     Observation seen;       ///< sent and received are filled in when it is applied
     std::int32_t code = -1; ///< Discord's JSON error code, -1: none
     bool old_token = false; ///< as `seen.sent`: the bot's token has been replaced since
+    DrawMask draws = 0;     ///< and this: in which of its lane's draws the request counted
 
     [[nodiscard]] bool has_numbers() const noexcept {
         return seen.limit || seen.remaining || seen.reset_after;

@@ -7,6 +7,7 @@
 #ifndef SLUICE_CORE_BUCKET_HPP
 #define SLUICE_CORE_BUCKET_HPP
 
+#include <sluice/core/draw.hpp>
 #include <sluice/core/fifo.hpp>
 #include <sluice/core/indexed_heap.hpp>
 #include <sluice/core/individual.hpp>
@@ -14,6 +15,7 @@
 #include <sluice/core/lane.hpp>
 #include <sluice/core/major.hpp>
 #include <sluice/core/sharing.hpp>
+#include <sluice/core/silent_window.hpp>
 #include <sluice/core/sliding_log.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/core/window.hpp>
@@ -100,6 +102,8 @@ struct Bucket : BucketEntry, GroupHook {
     /// As Window::available(), and what a sliding log has given back already. Once that is proven
     /// it decides alone: nobody knows by how much a success without headers moves the end.
     [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept {
+        if (is_silent()) [[unlikely]]
+            return rare_->silent->available(now, out, credit);
         const std::int64_t room = window.available(now, out, credit);
         if (!has_log()) [[likely]]
             return room;
@@ -108,10 +112,11 @@ struct Bucket : BucketEntry, GroupHook {
     }
     /// As Window::indifferent().
     [[nodiscard]] bool indifferent(Time now, Duration most) const noexcept {
-        return !has_log() && window.indifferent(now, most);
+        return !has_log() && !is_silent() && window.indifferent(now, most);
     }
     /// As Window::next_change().
     [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) noexcept {
+        if (is_silent()) return rare_->silent->next_change(now, out, credit);
         const Time next = window.next_change(now, out, credit);
         if (!has_log() || (out > 0 && !window.surely_slides())) return next;
         return lesser(next, greater(rare_->log->next(now, credit), window.blocked_until()));
@@ -124,8 +129,14 @@ struct Bucket : BucketEntry, GroupHook {
     [[nodiscard]] std::optional<Time> predict_losses(Time now, std::int64_t probes,
                                                      std::int64_t ahead, Duration credit) noexcept;
 
+    [[nodiscard]] Time blocked_until() const noexcept {
+        return is_silent() ? rare_->silent->blocked_until() : window.blocked_until();
+    }
+
     /// As Window::accept().
     bool accept(const Observation& seen, Duration credit) noexcept {
+        if (is_silent()) [[unlikely]]
+            drop_silent();
         return keeps_log() ? accept_and_log(seen, credit) : accept_plain(seen, credit);
     }
     /// The same for a bucket that is plain().
@@ -139,6 +150,42 @@ struct Bucket : BucketEntry, GroupHook {
         window.accept_silent(received, width, credit);
         if (keeps_log()) write_down(received);
     }
+
+    /// As Window::refuse().
+    bool refuse(const Observation& seen, Duration wait, Duration credit) noexcept {
+        if (!is_silent()) return window.refuse(seen, wait, credit);
+        rare_->silent->refuse(seen, wait);
+        return true;
+    }
+    /// The same by a 429 that names it, though the successes of its route name another.
+    bool refuse_hidden(const Observation& seen, Duration wait, Duration credit) {
+        if (!window.known() && !is_silent()) rare().silent = std::make_unique<SilentWindow>();
+        return refuse(seen, wait, credit);
+    }
+    /// A success that counts here has named another bucket.
+    void accept_hidden(const Observation& seen, Duration credit) noexcept {
+        if (is_silent()) return rare_->silent->succeed(seen.sent, seen.received, credit);
+        if (window.known()) accept_silent(seen.received, 1, credit);
+    }
+    /// A request that may count here is lost.
+    void lose_drawn(Time now, Duration credit) {
+        if (is_silent()) return rare_->silent->lose(now, credit);
+        lose(now);
+    }
+    /// Whether only its 429s have shown it so far.
+    [[nodiscard]] bool is_silent() const noexcept { return rare_ && rare_->silent; }
+    /// Whether one request has gone first, to find out whether a window is over.
+    [[nodiscard]] bool asks() const noexcept { return is_silent() && rare_->silent->asks(); }
+    [[nodiscard]] std::optional<std::int64_t> hidden_limit() const noexcept {
+        if (is_silent()) return rare_->silent->limit();
+        return window.known() ? std::optional(window.limit()) : std::nullopt;
+    }
+
+    /// Lanes of other buckets that draw on it as well.
+    [[nodiscard]] bool is_drawn() const noexcept { return rare_ && !rare_->drawers.empty(); }
+    /// While it is drawn.
+    [[nodiscard]] DrawList& drawers() const noexcept { return rare_->drawers; }
+    void add_drawer(Draw& draw) { rare().drawers.push_back(draw); }
 
     /// Never earlier than the last one lost.
     void lose(Time now, std::size_t count = 1) {
@@ -213,18 +260,20 @@ struct Bucket : BucketEntry, GroupHook {
 
     /// Whether more than the window has to be asked for room.
     [[nodiscard]] bool unsettled() const noexcept {
-        return rare_ && (!rare_->lost.empty() || in_doubt() || has_log());
+        return rare_ && (!rare_->lost.empty() || in_doubt() || has_log() || is_silent());
     }
     [[nodiscard]] bool has_lost() const noexcept { return rare_ && !rare_->lost.empty(); }
     /// Whether there is no more to know of it than its window.
     [[nodiscard]] bool plain() const noexcept { return !rare_; }
-    /// Whether all that a sliding log has written down is back.
+    /// Whether all is back that a sliding log has written down, or a silent window counted.
     [[nodiscard]] bool all_back(Time now) noexcept {
+        if (is_silent() && !rare_->silent->all_back(now)) return false;
         return !keeps_log() || rare_->log->held(now, Duration(0)) == 0;
     }
     /// Whether its window is all that counts once all is back.
     [[nodiscard]] bool may_sleep() const noexcept {
-        return !rare_ || (rare_->lost.empty() && !rare_->sharing && !in_doubt());
+        return !rare_ || (rare_->lost.empty() && !rare_->sharing && !in_doubt() && !rare_->silent &&
+                          rare_->drawers.empty());
     }
     /// Of a bucket that has slept.
     void wake_up() {
@@ -244,8 +293,10 @@ private:
     /// Absent while there is nothing to keep, which is the rule.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
-        std::unique_ptr<SlidingLog> log; ///< while the window slides
-        Fifo<Time> lost;                 ///< when, ascending
+        std::unique_ptr<SlidingLog> log;      ///< while the window slides
+        std::unique_ptr<SilentWindow> silent; ///< while no headers but those of 429s have shown it
+        DrawList drawers;
+        Fifo<Time> lost;            ///< when, ascending
         Time doubted = Time::min(); ///< the last one that came back by time alone; see in_doubt()
         Time last_lost = Time::min();
         std::uint32_t flew_before = 0; ///< of those in flight: how many were when that was lost
@@ -271,6 +322,10 @@ private:
 
     [[nodiscard]] bool keeps_log() const noexcept { return rare_ && rare_->log; }
     [[nodiscard]] bool has_log() const noexcept { return keeps_log() && window.slides(); }
+    [[gnu::noinline]] void drop_silent() noexcept {
+        rare_->silent.reset();
+        drop_empty_rare();
+    }
     void drop_log() noexcept {
         if (!keeps_log()) return;
         rare_->log.reset();

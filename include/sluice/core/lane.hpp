@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // A lane is the only queue there is: the requests that share route, major parameter and sublimit
-// tag, first come, first served. It draws on one bucket at a time. Renaming, linking and moving a
-// bucket only turn a lane's pointer, so no queued request ever loses its turn.
+// tag, first come, first served. It has one bucket of its own at a time, and may draw on others as
+// well; see draw.hpp. Renaming, linking and moving a bucket only turn a lane's pointer, so no
+// queued request ever loses its turn.
 #ifndef SLUICE_CORE_LANE_HPP
 #define SLUICE_CORE_LANE_HPP
 
+#include <sluice/core/draw.hpp>
 #include <sluice/core/global_limit.hpp>
 #include <sluice/core/indexed_heap.hpp>
 #include <sluice/core/individual.hpp>
@@ -17,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace sluice::core {
 
@@ -37,11 +40,12 @@ struct Place {
     GlobalLimit::Slot slot = 0;
     std::uint8_t token = 0;    ///< which of the bot's tokens it is for, counted round
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
-    SlotOf slot_of = SlotOf::nobody;
+    SlotOf slot_of : 4 = SlotOf::nobody;
     bool warm : 1 = false;     ///< issued while a connection was known to be open
     bool alone : 1 = false;    ///< issued while nothing else was in flight
     bool probe : 1 = false;    ///< issued before the bucket had any answer
     bool in_crowd : 1 = false; ///< issued to find out about a limit shared with other lanes
+    DrawMask draws = 0;        ///< in which of the lane's draws it counts
 
     [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
 };
@@ -111,6 +115,7 @@ struct Lane : ListHook {
     Family* family = nullptr; ///< what is known of all lanes of its family; null: too many routes
     WaiterList waiting;       // ascending by arrival
     Waiter* last_retry = nullptr; ///< of those waiting the one queued last that was no newcomer
+    std::unique_ptr<Draw> draws;  ///< what it draws on beside its bucket: nearly always nothing
     Time blocked_until = Time::min();
     Time hash_sent = Time::min(); ///< when the request was sent whose answer named the bucket
     std::uint32_t tag = 0;        ///< sublimit; 0: none

@@ -330,6 +330,7 @@ private:
     static void drop_merged(Bucket* bucket) noexcept;
     void stop_waiting(Bucket& bucket, Time now) noexcept;
     void file(Bucket& bucket, Time now) noexcept;
+    static bool over(Bucket& bucket, Time now) noexcept;
     static bool evictable(Bucket& bucket, Time now) noexcept;
     [[nodiscard]] bool may_sleep(const Bucket& bucket) const noexcept;
     bool put_to_sleep(Bucket& bucket) noexcept;

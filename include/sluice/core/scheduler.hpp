@@ -18,6 +18,7 @@
 #include <sluice/core/backoff.hpp>
 #include <sluice/core/bucket.hpp>
 #include <sluice/core/common_counter.hpp>
+#include <sluice/core/draw.hpp>
 #include <sluice/core/event.hpp>
 #include <sluice/core/fifo.hpp>
 #include <sluice/core/gate.hpp>
@@ -310,7 +311,7 @@ private:
     void learn_credit(Time now) noexcept;
     void note_round_trip(const Place& place, Time sent, Time now);
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
-    [[nodiscard]] static Lane* next_lane(Bucket& bucket, Time now, bool held_back_too) noexcept;
+    [[nodiscard]] Lane* next_lane(Bucket& bucket, Time now, bool held_back_too);
     [[nodiscard]] bool stalled(Bucket& bucket, Time now);
     /// Whether the lane waits for an answer, whatever room its bucket has.
     [[nodiscard]] static bool holds_back(const Lane& lane, Time now) noexcept {
@@ -385,6 +386,7 @@ private:
     /// All three: something in the bucket has changed. What has no waiters costs no call.
     void look_again(Bucket& bucket, Time now) {
         if (bucket.queued != 0 || bucket.scheduled()) serve(bucket, now);
+        if (bucket.is_drawn()) serve_drawers(bucket, now);
         if (!ready_.empty() || global_wake_ != never) serve_global(now);
         rest(bucket, now);
     }
@@ -503,6 +505,29 @@ private:
     }
     void unschedule(Bucket& bucket) noexcept;
 
+    static constexpr DrawMask all_draws = (1U << Draw::most) - 1;
+    template <class Visitor>
+    static void each_draw(const Lane& lane, DrawMask mask, Visitor visit);
+    Draw* draw_on(Lane& lane, Bucket& bucket, bool hidden, Time now);
+    [[nodiscard]] static const Draw* find_draw(const Lane& lane, const BucketKey& key) noexcept;
+    [[nodiscard]] std::int64_t room_in(Bucket& bucket, Time now);
+    [[nodiscard]] bool has_room_in_all(const Lane& lane, Time now);
+    [[nodiscard]] bool goes_before(Lane& lane, Time now, std::uint64_t arrival);
+    [[nodiscard]] bool has_turn_in(Bucket& bucket, const Lane& lane, Time now,
+                                   std::uint64_t arrival);
+    [[nodiscard]] bool draws_admit(const Lane& lane, Time now, std::uint64_t arrival);
+    void count_draws(Lane& lane, Place& place) noexcept;
+    void uncount_draws(const Place& place) noexcept;
+    void spend_draws(const Lane& lane, const Bucket& counter, const Answer& answer, Time now);
+    void lose_draws(const Lane& lane, DrawMask mask, Time now);
+    [[nodiscard]] Bucket* refused_by(Lane& lane, const Answer& answer, Time now);
+    void serve_drawers(Bucket& bucket, Time now);
+    void serve_draws(Lane& lane, Time now);
+    static void drop_stale_draws(Lane& lane, Time now);
+    [[nodiscard]] Time wake_of_draws(const Lane& lane, Time now);
+    [[nodiscard]] std::optional<Time> predict_draws(const Lane& lane, std::optional<Time> at,
+                                                    Time now, std::int64_t ahead, Foresight how);
+
     struct MajorHash {
         std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
     };
@@ -563,6 +588,7 @@ private:
 #include <sluice/core/detail/scheduler_answers.hpp>
 #include <sluice/core/detail/scheduler_common.hpp>
 #include <sluice/core/detail/scheduler_delays.hpp>
+#include <sluice/core/detail/scheduler_draws.hpp>
 #include <sluice/core/detail/scheduler_individuals.hpp>
 #include <sluice/core/detail/scheduler_refusals.hpp>
 #include <sluice/core/detail/scheduler_snapshot.hpp>

@@ -17,6 +17,7 @@ namespace sluice::core {
 
 inline std::optional<Time> Bucket::predict(Time now, std::int64_t out, std::int64_t held,
                                            std::int64_t ahead, Duration credit) noexcept {
+    if (is_silent()) return rare_->silent->predict(now, out, held, ahead, credit);
     const auto at = window.predict(now, out, held, ahead, credit);
     if (!at || !has_log()) return at;
     const bool sure = window.surely_slides();

@@ -20,11 +20,20 @@ inline void Registry::file(Bucket& bucket, Time now) noexcept {
     filed_.push_back(bucket);
 }
 
+/// Whether nothing that was spent counts any more.
+inline bool Registry::over(Bucket& bucket, Time now) noexcept {
+    return bucket.out(now) == 0 && bucket.window.blocked_until() <= now && bucket.all_back(now) &&
+           bucket.window.deadline().value_or(Time::min()) <= now;
+}
+
 inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
-    if (!bucket.idle || bucket.out(now) != 0 || bucket.window.blocked_until() > now) return false;
-    if (bucket.window.deadline().value_or(Time::min()) > now || !bucket.all_back(now)) return false;
+    if (!bucket.idle || !over(bucket, now)) return false;
+    if (bucket.is_drawn()) return false;
     for (const Lane& lane : bucket.lanes) {
         if (lane.in_use() || lane.blocked_until > now) return false;
+        for (const Draw* draw = lane.draws.get(); draw != nullptr; draw = draw->next.get()) {
+            if (!over(*draw->bucket, now)) return false; // it would be forgotten who spent it
+        }
     }
     return true;
 }
@@ -57,7 +66,7 @@ inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
     if (!bucket.may_sleep()) return false;
     for (const Lane& lane : bucket.lanes) {
         const bool shows_exempt = lane.major().kind == MajorKind::interaction;
-        if (lane.was_refused() || (lane.traits.exempt && !shows_exempt)) return false;
+        if (lane.was_refused() || lane.draws || (lane.traits.exempt && !shows_exempt)) return false;
         if (home_of(lane.major(), lane.traits.family) != bucket.key) return false;
     }
     return true;

@@ -41,15 +41,16 @@ inline std::int64_t Scheduler::available(Bucket& bucket, Time now) {
     return std::min<std::int64_t>(room, bucket.may_ask() ? 1 : 0);
 }
 
-inline Lane* Scheduler::next_lane(Bucket& bucket, Time now, bool held_back_too) noexcept {
+inline Lane* Scheduler::next_lane(Bucket& bucket, Time now, bool held_back_too) {
     Lane* next = nullptr;
+    const bool drawn = bucket.is_drawn();
     for (Lane& lane : bucket.lanes) {
         if (lane.queued == 0 || now < lane.blocked_until) continue;
         if (lane.holds_back() ? !held_back_too : holds_back(lane, now)) continue;
-        if (next == nullptr ||
-            lane.waiting.front().place.arrival < next->waiting.front().place.arrival) {
-            next = &lane;
-        }
+        const std::uint64_t arrival = lane.waiting.front().place.arrival;
+        if (next != nullptr && next->waiting.front().place.arrival < arrival) continue;
+        if ((drawn || lane.draws) && !draws_admit(lane, now, arrival)) continue;
+        next = &lane;
     }
     return next;
 }
@@ -71,6 +72,7 @@ inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) 
     place.warm = connections_.take(now);
     place.alone = in_flight_ == 0;
     place.probe = false;
+    place.draws = 0;
     ++lane.in_flight;
     ++bucket.in_flight;
     registry_.add_place(bucket);
@@ -85,6 +87,7 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     hold(lane, bucket, now, place);
     bucket.quiet_since = now;
     place.probe = probe;
+    if (lane.draws) count_draws(lane, place);
     pass(lane, now, place);
 }
 
@@ -103,6 +106,8 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     // A bucket that has room and waiters, all the same, waits for the global limit.
     if (ready_.contains(bucket)) return false;
     if (available(bucket, now) < 1 || !leaves_enough(bucket, now, min_remaining)) return false;
+    const bool shares = lane.draws || bucket.is_drawn();
+    if (shares && !draws_admit(lane, now, UINT64_MAX)) return false;
     if (!goes_in_turn(lane)) return true;
     const Individual who = lane.traits.individual();
     // Where the address is in the way, all go one after the other.
@@ -113,6 +118,8 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
 inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     Bucket& bucket = *lane.bucket;
     if (lane.granted != 0 || now < lane.blocked_until || lane.narrow != 0) [[unlikely]]
+        return false;
+    if (lane.draws) [[unlikely]]
         return false;
     if (bucket.queued != 0 || bucket.unsettled()) [[unlikely]]
         return false;
@@ -192,9 +199,11 @@ inline void Scheduler::unqueue(Waiter& waiter) noexcept {
 }
 
 inline void Scheduler::withdraw(Waiter& waiter, Time now) {
-    Bucket& bucket = *waiter.place.lane->bucket;
+    Lane& lane = *waiter.place.lane;
+    Bucket& bucket = *lane.bucket;
     unqueue(waiter);
     waiter.state = WaiterState::idle;
+    if (lane.draws) serve_draws(lane, now);
     look_again(bucket, now);
 }
 
@@ -235,6 +244,9 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
             wake = std::min(wake, now + Window::default_period);
             wait_in_line(lane);
         }
+        const bool shares = lane.draws || bucket.is_drawn();
+        if (shares && now >= lane.blocked_until && !lane.holds_back())
+            wake = std::min(wake, wake_of_draws(lane, now));
     }
     if (bucket.in_flight != 0 && bucket.quiet_since + longest_silence > now)
         wake = std::min(wake, bucket.quiet_since + longest_silence);
@@ -339,7 +351,9 @@ inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
 }
 
 inline Time Scheduler::opens(const Lane& lane, Time now) {
-    const Time own = std::max(lane.blocked_until, lane.bucket->window.blocked_until());
+    Time own = std::max(lane.blocked_until, lane.bucket->blocked_until());
+    each_draw(lane, all_draws,
+              [&own](Draw& draw, DrawMask) { own = std::max(own, draw.bucket->blocked_until()); });
     return std::max({gate_->closed_until(now), own, closed_until(lane.traits.individual(), now)});
 }
 
@@ -351,8 +365,8 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
     const auto with = [&](Duration credit) {
         // An answer also settles losses.
         const bool may_settle = how == Foresight::certain && probes + bucket.in_flight > 0;
-        if (!may_settle && (bucket.has_lost() || bucket.in_doubt()))
-            return bucket.predict_losses(now, probes, ahead, credit);
+        const bool losses = !bucket.is_silent() && (bucket.has_lost() || bucket.in_doubt());
+        if (!may_settle && losses) return bucket.predict_losses(now, probes, ahead, credit);
         // Probes may turn out to draw on another bucket.
         return bucket.predict(now, out + probes, may_settle ? 0 : out, ahead, credit);
     };
@@ -381,6 +395,10 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     const Individual who = lane.traits.individual();
     const Time start = std::max(gate_->closed_until(now), lane.blocked_until);
     auto at = predict_for(bucket, now, ahead, how);
+    if (lane.draws) {
+        const bool behind = lane.queued != 0 && lane.waiting.front().place.arrival < arrival;
+        at = predict_draws(lane, at, now, behind ? lane.queued : 0, how);
+    }
     if (!at) return wait_of_opening(lane, now);
     *at = std::max(*at, start);
     if (*at <= now && holds_back(lane, now)) return wait_of_opening(lane, now);
@@ -393,7 +411,8 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
 }
 
 inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
-    const auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
+    auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
+    if (lane.draws) at = predict_draws(lane, at, now, 0, Foresight::likely);
     Time longest = at.value_or(now);
     // A bucket that has room, all the same, waits for the global limit.
     const bool room = at && *at <= now && !holds_back(lane, now);
@@ -403,7 +422,7 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
         longest = until;
         what = obstacle;
     };
-    consider(lane.bucket->window.blocked_until(), Obstacle::bucket);
+    consider(lane.bucket->blocked_until(), Obstacle::bucket);
     consider(lane.blocked_until, lane.shared ? Obstacle::shared : Obstacle::bucket);
     const Individual who = lane.traits.individual();
     consider(with_start(who, [now](const SlowStart& start) { return start.closed_until(now); }),

@@ -24,6 +24,7 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
     counted.quiet_since = now;
     if (place.probe) free_probe(place.lane->major(), now);
     if (!untroubled() || place.slot_of == SlotOf::address) land(place, now);
+    if (place.draws != 0) uncount_draws(place);
     return counted;
 }
 
@@ -31,6 +32,7 @@ inline void Scheduler::unpin(Place& place, Time now) {
     Bucket& bucket = Registry::resolve(place.bucket);
     if (place.lane->bucket != &bucket) [[unlikely]] // it has moved, just now or since
         serve_home(*place.lane, now);
+    if (place.lane->draws) serve_draws(*place.lane, now);
     registry_.drop_place(place.bucket);
     place.bucket = nullptr;
     look_again(bucket, now);
@@ -78,6 +80,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
     answer.seen.received = now;
     answer.old_token = place.token != token_;
     judge(place, lane, answer, now);
+    answer.draws = place.draws;
     if (registry_.any_joined()) [[unlikely]]
         follow_majors(lane, now);
 
@@ -92,7 +95,8 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     const Time now = seen.received;
     Lane& lane = *place.lane;
     Bucket& bucket = *lane.bucket;
-    if (place.bucket != &bucket || place.probe || !bucket.key.hash_known) [[unlikely]]
+    if (place.bucket != &bucket || place.probe || place.draws != 0 || !bucket.key.hash_known)
+        [[unlikely]]
         return false;
     if (place.slot_of == SlotOf::address) [[unlikely]] // others share what that guards
         return false;
@@ -131,6 +135,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     sync(now);
     const AnswerKind kind = classify(answer);
     answer.seen.sent = answer.seen.received = now;
+    answer.draws = all_draws;
     lane.holders.fetch_add(1, std::memory_order_relaxed); // so that nothing below evicts it
     if (registry_.any_joined()) [[unlikely]]
         follow_majors(lane, now);
@@ -144,6 +149,7 @@ inline void Scheduler::begin_loss(Place& place, Time now) {
     sync(now);
     lose_slot(place, now);
     uncount(place, now).lose(now);
+    if (place.draws != 0) lose_draws(*place.lane, place.draws, now);
     ++counters_.lost;
 }
 
@@ -180,6 +186,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
         apply_success(lane, issuer, answer, now);
     } else if (!did_not_run(answer.status)) {
         issuer.lose(now); // it may have been counted: nobody knows
+        if (answer.draws != 0) lose_draws(lane, answer.draws, now);
     }
     follow_some(now);
     if (!bounds_.empty()) recheck_bounds(*lane.bucket, now);
@@ -203,8 +210,10 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
         counter.accept_silent(now, settings_.headerless_width, credit(now));
     }
     counter.settle_lost(answer.seen.sent, now);
+    if (answer.draws != 0) spend_draws(lane, counter, answer, now);
     if (&counter != lane.bucket) {
         serve(counter, now);
+        serve_drawers(counter, now);
         rest(counter, now);
     }
 }
@@ -258,7 +267,7 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
         if (other.traits.family != lane.traits.family || other.major() != lane.major()) continue;
         if (other.hash_sent > lane.hash_sent) continue;
         // What is in flight from it was issued elsewhere and will count there all the same.
-        to.lose(now, other.in_flight);
+        if (find_draw(other, to.key) == nullptr) to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;
         registry_.move_lane(other, to);
         ++counters_.moved;

@@ -85,41 +85,46 @@ inline void Scheduler::accept_refusal(const Lane& lane, const Answer& answer) {
 
 /// The hash of a refusal never changes a mapping: a tighter limit may have answered in its own name
 /// (discord-api-docs#7394, 2025-02). If it names another bucket than the one that issued the
-/// request, that bucket is spent, and this lane waits.
+/// request, that bucket is spent, this lane waits, and draws on it as well from then on.
 inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer,
                                      Duration wait) {
     const Time now = answer.seen.received;
-    if (credit(now) > Duration(0) && wait < latency_.mean()) {
+    const HashId hash = registry_.find_hash(answer.hash);
+    Bucket* known = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
+    // An end that was only reckoned has come too early: that is no fault of the credit's.
+    const bool guessed = known != nullptr && known->asks();
+    if (!guessed && credit(now) > Duration(0) && wait < latency_.mean()) {
         latency_.distrust(now);
         credit_known_ = false;
     }
-    const HashId hash = registry_.find_hash(answer.hash);
     if (hash != 0 && shows_common(lane, issuer, hash, answer, now)) {
         if (!lane.bucket->window.refuse(answer.seen, wait, credit(now)))
             block_lane(lane, now + wait);
         return;
     }
-    if (hash != 0 && !issuer.key.hash_known && !issuer.window.answered() &&
-        registry_.find_bucket(registry_.key_of(hash, lane)) != nullptr) {
+    const bool silent = known != nullptr && known->is_silent();
+    if (known != nullptr && !silent && !issuer.key.hash_known && !issuer.window.answered()) {
         // No answer has shown this route's bucket yet. Until one does it queues for the one that
         // refused it: repeated alone, it would come too late each time that others are waiting.
         Bucket& counter = link(issuer, hash);
-        if (!counter.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
+        if (!counter.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
         return;
     }
-    const bool foreign = !answer.hash.empty() && issuer.key.hash_known && issuer.key.name != hash;
+    const bool foreign = issuer.key.hash_known ? !answer.hash.empty() && issuer.key.name != hash
+                                               : silent; // no route's successes name that one
     if (!foreign) {
-        if (!issuer.window.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
+        if (!issuer.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
         issuer.settle_lost(answer.seen.sent, now);
         for (Lane& other : issuer.lanes)
-            refuse_bounds_before(other, issuer.window.blocked_until());
+            refuse_bounds_before(other, issuer.blocked_until());
         return;
     }
     block_lane(lane, now + wait);
-    Bucket* named = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
-    if (named != nullptr) {
-        named->window.refuse(answer.seen, wait, credit(now));
+    if (Bucket* named = refused_by(lane, answer, now)) {
+        named->refuse_hidden(answer.seen, wait, credit(now));
+        named->settle_lost(answer.seen.sent, now);
         serve(*named, now);
+        rest(*named, now);
     }
 }
 
@@ -179,7 +184,8 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
         while (lane.bounded != 0) {
             Waiter& last = lane.waiting.back();
             if (!bounds_.contains(last)) break;
-            const auto at = predict_for(bucket, now, lane.queued - 1, Foresight::certain);
+            auto at = predict_for(bucket, now, lane.queued - 1, Foresight::certain);
+            if (lane.draws) at = predict_draws(lane, at, now, lane.queued - 1, Foresight::certain);
             if (!at || *at <= bounds_.key_of(last)) break;
             refuse(last, Refused::wait_too_long);
             ++counters_.refused_waits;

@@ -5,6 +5,8 @@
 // A bucket goes on as one of whose requests in flight nobody will hear more: their places are lost,
 // and come back as lost ones do. So a request that was under way while the bot stopped is neither
 // forgotten nor waited for.
+// What a lane draws on beside its own bucket is not kept: its wait is, and the next answer that
+// names the other bucket shows it again.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
 

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+//
+// Scheduler: lanes that draw on further buckets beside their own; see draw.hpp. Included by
+// core/scheduler.hpp only.
+#ifndef SLUICE_CORE_DETAIL_SCHEDULER_DRAWS_HPP
+#define SLUICE_CORE_DETAIL_SCHEDULER_DRAWS_HPP
+
+#include <sluice/core/scheduler.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace sluice::core {
+
+/// visit(draw, its bit). A lane may have moved to a bucket that it draws on: such a draw sleeps.
+template <class Visitor>
+void Scheduler::each_draw(const Lane& lane, DrawMask mask, Visitor visit) {
+    DrawMask bit = 1;
+    for (Draw* draw = lane.draws.get(); draw != nullptr; draw = draw->next.get()) {
+        if ((mask & bit) != 0) visit(*draw, bit);
+        bit = static_cast<DrawMask>(bit << 1U);
+    }
+}
+
+/// Finds it or makes it. Null: the lane has as many as it may.
+[[gnu::noinline]] inline Draw* Scheduler::draw_on(Lane& lane, Bucket& bucket, bool hidden,
+                                                  Time now) {
+    int count = 0;
+    std::unique_ptr<Draw>* end = &lane.draws;
+    for (; *end; end = &(*end)->next, ++count) {
+        if ((*end)->bucket == &bucket) break;
+    }
+    if (!*end) {
+        if (count == Draw::most) return nullptr;
+        auto made = std::make_unique<Draw>(lane, bucket, hidden);
+        bucket.add_drawer(*made);
+        *end = std::move(made);
+    }
+    Draw& draw = **end;
+    draw.shown = now;
+    draw.hidden = draw.hidden && hidden;
+    return &draw;
+}
+
+inline const Draw* Scheduler::find_draw(const Lane& lane, const BucketKey& key) noexcept {
+    const Draw* draw = lane.draws.get();
+    while (draw != nullptr && draw->bucket->key != key)
+        draw = draw->next.get();
+    return draw;
+}
+
+/// Probes of the same major parameter are not counted: they may turn out to draw on another
+/// bucket, and nobody would tell those who wait here.
+inline std::int64_t Scheduler::room_in(Bucket& bucket, Time now) {
+    const std::int64_t room = bucket.available(now, bucket.out(now), credit_for(bucket, now));
+    if (!bucket.in_doubt()) return room;
+    return std::min<std::int64_t>(room, bucket.may_ask() ? 1 : 0);
+}
+
+inline bool Scheduler::has_room_in_all(const Lane& lane, Time now) {
+    bool room = true;
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
+        room = room && (draw.bucket == lane.bucket || room_in(*draw.bucket, now) > 0);
+    });
+    return room;
+}
+
+/// Whether this lane, of another bucket, has an earlier request that could go but for its turn.
+inline bool Scheduler::goes_before(Lane& lane, Time now, std::uint64_t arrival) {
+    return lane.queued != 0 && lane.waiting.front().place.arrival < arrival &&
+           now >= lane.blocked_until && !lane.holds_back() && available(*lane.bucket, now) > 0 &&
+           has_room_in_all(lane, now);
+}
+
+/// Whether there is room in `bucket` for a request of `lane` and for all of other buckets that draw
+/// on it and came before.
+inline bool Scheduler::has_turn_in(Bucket& bucket, const Lane& lane, Time now,
+                                   std::uint64_t arrival) {
+    std::int64_t room = room_in(bucket, now);
+    if (room <= 0) return false;
+    const auto yield_to = [&](Lane& other) {
+        if (other.bucket != lane.bucket && goes_before(other, now, arrival)) --room;
+    };
+    if (bucket.is_drawn()) {
+        for (Draw& draw : bucket.drawers())
+            yield_to(*draw.lane);
+    }
+    if (&bucket != lane.bucket) {
+        for (Lane& other : bucket.lanes)
+            yield_to(other);
+    }
+    return room > 0;
+}
+
+[[gnu::noinline]] inline bool Scheduler::draws_admit(const Lane& lane, Time now,
+                                                     std::uint64_t arrival) {
+    bool admit = !lane.bucket->is_drawn() || has_turn_in(*lane.bucket, lane, now, arrival);
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
+        if (draw.bucket == lane.bucket) return;
+        admit = admit && has_turn_in(*draw.bucket, lane, now, arrival);
+    });
+    return admit;
+}
+
+[[gnu::noinline]] inline void Scheduler::count_draws(Lane& lane, Place& place) noexcept {
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask bit) {
+        if (draw.bucket == lane.bucket) return;
+        place.draws = static_cast<DrawMask>((place.draws | bit) & all_draws);
+        ++draw.bucket->in_flight;
+    });
+}
+
+[[gnu::noinline]] inline void Scheduler::uncount_draws(const Place& place) noexcept {
+    each_draw(*place.lane, place.draws, [&](Draw& draw, DrawMask) {
+        --draw.bucket->in_flight;
+        draw.bucket->landed(place.sent);
+    });
+}
+
+/// A success that `counter` has described. What no success describes counts it silently; of
+/// buckets that some answers name, those that this one does not name were not spent.
+[[gnu::noinline]] inline void Scheduler::spend_draws(const Lane& lane, const Bucket& counter,
+                                                     const Answer& answer, Time now) {
+    each_draw(lane, answer.draws, [&](Draw& draw, DrawMask) {
+        if (!draw.hidden || draw.bucket == &counter) return;
+        draw.bucket->accept_hidden(answer.seen, credit(now));
+        draw.bucket->settle_lost(answer.seen.sent, now);
+    });
+}
+
+[[gnu::noinline]] inline void Scheduler::lose_draws(const Lane& lane, DrawMask mask, Time now) {
+    each_draw(lane, mask, [&](Draw& draw, DrawMask) { draw.bucket->lose_drawn(now, credit(now)); });
+}
+
+/// The bucket that a refusal names beside the lane's own. A limit that it tells is learned, and the
+/// lane draws on it from now on.
+inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now) {
+    const bool tells = answer.seen.limit.value_or(0) > 0;
+    const HashId hash = tells ? registry_.intern(answer.hash) : registry_.find_hash(answer.hash);
+    if (hash == 0) return nullptr;
+    const BucketKey key = registry_.key_of(hash, lane);
+    if (!tells) return registry_.find_bucket(key);
+    Bucket& named = registry_.bucket(key);
+    if (&named != lane.bucket) draw_on(lane, named, true, now);
+    return &named;
+}
+
+/// What has changed in this bucket may let others go that draw on it.
+[[gnu::noinline]] inline void Scheduler::serve_drawers(Bucket& bucket, Time now) {
+    if (!bucket.is_drawn()) return;
+    for (Draw& draw : bucket.drawers()) {
+        Bucket& home = *draw.lane->bucket;
+        if (&home != &bucket && home.queued != 0) serve(home, now);
+    }
+}
+
+/// And what has changed in one request of this lane.
+[[gnu::noinline]] inline void Scheduler::serve_draws(Lane& lane, Time now) {
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
+        if (draw.bucket->queued != 0) serve(*draw.bucket, now);
+        serve_drawers(*draw.bucket, now);
+    });
+    if (lane.in_flight == 0) drop_stale_draws(lane, now);
+}
+
+/// A limit that has refused nothing for long may be larger now, or gone: as many as it let pass go
+/// again, then one at a time, doubling with each success.
+inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
+    for (std::unique_ptr<Draw>* at = &lane.draws; *at;) {
+        const Draw& draw = **at;
+        if (now - draw.shown <= Draw::kept_for) {
+            at = &(*at)->next;
+            continue;
+        }
+        const std::int64_t limit = draw.bucket->hidden_limit().value_or(0);
+        if (draw.hidden && draw.bucket != lane.bucket && lane.narrow == 0) {
+            constexpr std::int64_t most = std::numeric_limits<std::uint16_t>::max() - 1;
+            lane.passed = static_cast<std::uint16_t>(std::min(limit, most));
+            lane.narrow_down();
+            lane.struck = now;
+        }
+        *at = std::move((*at)->next);
+    }
+}
+
+/// When to look again at a lane that has waiters, as far as draws are in its way.
+[[gnu::noinline]] inline Time Scheduler::wake_of_draws(const Lane& lane, Time now) {
+    const Time soon = now + Window::default_period;
+    bool room = available(*lane.bucket, now) > 0;
+    Time wake = never;
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
+        Bucket& bucket = *draw.bucket;
+        if (&bucket == lane.bucket || room_in(bucket, now) > 0) return;
+        room = false;
+        const Time change = std::min({bucket.next_change(now, bucket.out(now), credit(now)),
+                                      bucket.next_lost(), bucket.doubt_ends()});
+        wake = std::min(wake, change != never ? change : soon); // at the latest; an answer tells
+    });
+    return room ? soon : wake; // if there is room it is the turn of others
+}
+
+/// The same for all that the lane draws on, where its own bucket lets it go at `at`.
+[[gnu::noinline]] inline std::optional<Time> Scheduler::predict_draws(const Lane& lane,
+                                                                      std::optional<Time> at,
+                                                                      Time now, std::int64_t ahead,
+                                                                      Foresight how) {
+    each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
+        if (!at || draw.bucket == lane.bucket) return;
+        const auto there = predict_for(*draw.bucket, now, ahead, how);
+        at = there ? std::optional(std::max(*at, *there)) : std::nullopt;
+    });
+    return at;
+}
+
+} // namespace sluice::core
+
+#endif
