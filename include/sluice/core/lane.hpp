@@ -130,12 +130,14 @@ struct Lane : ListHook {
     std::atomic<std::uint32_t> holders = 0;
     Time struck = Time::min(); ///< when it was last refused
     [[no_unique_address]] LaneTraits traits;
-    std::uint8_t strikes = 0;  ///< how many times in a row it was refused
-    bool shared = false;       ///< what told blocked_until was a limit shared with others
-    bool in_line = false;      ///< its key waits in the crowd of its family
-    std::uint16_t narrow = 0;  ///< 0: not at all; else one more than went before it was refused
-    std::uint16_t passed = 0;  ///< while narrow: successes since
-    std::uint32_t earlier = 0; ///< of in_flight: while narrow, those sent before it was refused
+    std::uint8_t strikes = 0;    ///< how many times in a row it was refused
+    bool shared = false;         ///< what told blocked_until was a limit shared with others
+    bool in_line = false;        ///< its key waits in the crowd of its family
+    std::uint16_t narrow = 0;    ///< 0: not at all; else one more than went before it was refused
+    std::uint16_t passed = 0;    ///< while narrow: successes since
+    std::uint32_t earlier = 0;   ///< of in_flight: while narrow, those sent before it was refused
+    std::uint32_t left_hash = 0; ///< of the bucket that it moved away from last
+    Time left_at = Time::min();  ///< when that was
 
     [[nodiscard]] const Major& major() const noexcept { return own_major; }
 

@@ -521,6 +521,7 @@ private:
     void spend_draws(const Lane& lane, const Bucket& counter, const Answer& answer, Time now);
     void lose_draws(const Lane& lane, DrawMask mask, Time now);
     [[nodiscard]] Bucket* refused_by(Lane& lane, const Answer& answer, Time now);
+    [[nodiscard]] Bucket* named_beside(Lane& lane, HashId hash, const Answer& answer, Time now);
     void serve_drawers(Bucket& bucket, Time now);
     void serve_draws(Lane& lane, Time now);
     static void drop_stale_draws(Lane& lane, Time now);

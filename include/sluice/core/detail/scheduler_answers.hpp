@@ -229,6 +229,7 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
     }
     const HashId hash = registry_.intern(answer.hash);
     if (hash == 0) return Registry::resolve(&issuer);
+    if (Bucket* named = named_beside(lane, hash, answer, now)) return *named;
     return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, now);
 }
 
@@ -269,6 +270,8 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
         // What is in flight from it was issued elsewhere and will count there all the same.
         if (find_draw(other, to.key) == nullptr) to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;
+        other.left_hash = static_cast<HashId>(from.key.name);
+        other.left_at = now;
         registry_.move_lane(other, to);
         ++counters_.moved;
         note(EventKind::lane_moved, other);

@@ -150,6 +150,28 @@ inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now)
     return &named;
 }
 
+/// The bucket that an answer names beside the lane's own, or null if the lane's own is meant, or
+/// follows. An error answer may describe another limit than successes do, and moves no lane. One
+/// whose successes come back to the hash that they have just left draws on both.
+[[gnu::noinline]] inline Bucket* Scheduler::named_beside(Lane& lane, HashId hash,
+                                                         const Answer& answer, Time now) {
+    constexpr int least_error = 400;
+    const Bucket& own = *lane.bucket;
+    if (!own.key.hash_known || own.key.name == hash) return nullptr;
+    const BucketKey key = registry_.key_of(hash, lane);
+    const bool error = answer.status >= least_error;
+    const bool drawn = find_draw(lane, key) != nullptr;
+    const bool left = lane.left_hash == hash && now - lane.left_at <= Draw::kept_for;
+    const bool late = answer.seen.sent <= lane.hash_sent;
+    if (!error && !drawn && !left) return nullptr;
+    if (!drawn && left && late) return nullptr; // it was sent before the lane left
+    // Nothing but the other one is shown any more.
+    if (!error && drawn && answer.seen.sent > lane.hash_sent + Draw::kept_for) return nullptr;
+    Bucket& named = registry_.bucket(key);
+    draw_on(lane, named, false, now);
+    return &named;
+}
+
 /// What has changed in this bucket may let others go that draw on it.
 [[gnu::noinline]] inline void Scheduler::serve_drawers(Bucket& bucket, Time now) {
     if (!bucket.is_drawn()) return;
