@@ -209,3 +209,18 @@ TEST_CASE("a lane whose hash changes for good moves, whatever comes late") {
     CHECK_FALSE(client.lane({}).draws);
     CHECK(client.scheduler.counters().moved == 1);
 }
+
+TEST_CASE("a tagged sublimit lane stays put when its untagged sister moves") {
+    CoreClient client;
+    client.answer(client.send({}), shows(5, 4, 5s, "a"));
+    client.answer(client.send({.tag = 7}), shows(5, 3, 5s, "a"));
+    client.pass(10ms);
+    client.answer(client.send({}), shows(5, 4, 5s, "b"));
+    CHECK(name_of(client, {}) == "b");
+    CHECK(name_of(client, {.tag = 7}) == "a");
+    SECTION("until its own answer shows the other hash") {
+        client.pass(10ms);
+        client.answer(client.send({.tag = 7}), shows(5, 3, 5s, "b"));
+        CHECK(name_of(client, {.tag = 7}) == "b");
+    }
+}

@@ -258,7 +258,8 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
     return move(lane, key, now);
 }
 
-/// The lane moves, and with it those that differ from it by a hidden limit only.
+/// The lane moves, and with it others of its routes. What a tagged one of them draws on its own
+/// answers tell: a request with a field limit may have another hash than one without.
 inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
     Bucket& from = *lane.bucket;
     Bucket& to = registry_.bucket(key);
@@ -267,6 +268,7 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
         Lane& other = *at++;
         if (other.traits.family != lane.traits.family || other.major() != lane.major()) continue;
         if (other.hash_sent > lane.hash_sent) continue;
+        if (&other != &lane && other.tag != 0) continue;
         // What is in flight from it was issued elsewhere and will count there all the same.
         if (find_draw(other, to.key) == nullptr) to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;
