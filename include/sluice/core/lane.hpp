@@ -40,7 +40,7 @@ struct Place {
     GlobalLimit::Slot slot = 0;
     std::uint8_t token = 0;    ///< which of the bot's tokens it is for, counted round
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
-    SlotOf slot_of : 4 = SlotOf::nobody;
+    SlotOf slot_of = SlotOf::nobody;
     bool warm : 1 = false;     ///< issued while a connection was known to be open
     bool alone : 1 = false;    ///< issued while nothing else was in flight
     bool probe : 1 = false;    ///< issued before the bucket had any answer
