@@ -167,12 +167,11 @@ TEST_CASE("a request counts in all buckets that its lane draws on, until it is s
 TEST_CASE("a request that waits for a limit of another name is told how long") {
     Refused client;
     client.pass(4s);
-    for (int i = 0; i < 3; ++i)
-        client.answer(client.send({}), shows(50, 49, 1s));
+    for (Call* call : client.send(3, {}))
+        client.answer(*call, shows(50, 49, 1s));
     const auto at = client.scheduler.predict(client.lane({}), client.now);
     REQUIRE(at);
     CHECK(client.scheduler.obstacle(client.lane({}), client.now) == core::Obstacle::bucket);
-    CHECK(client.send({}, client.now + 500ms).refused());
     CHECK_FALSE(client.scheduler.admits(client.lane({}), client.now));
     Call& call = client.send({});
     REQUIRE(client.time_until_sent(call));
@@ -233,15 +232,18 @@ TEST_CASE("a limit of another name that has refused nobody for an hour is asked 
 }
 
 TEST_CASE("what was spent of a limit of another name is not forgotten before it is back") {
-    Refused client;
-    client.answer(client.send({.route = 2, .channel = 2}), shows(5, 4, 1s, "b"));
-    client.scheduler.collect(client.now + 2s, 0s);
-    CHECK(client.scheduler.registry().find_lane({1, client.bucket({}).key.major, 0}) != nullptr);
-    CHECK(client.lane({}).draws);
+    CoreClient client;
+    for (const core::Answer& answer : {shows(50, 49, 1s), Refused::tight(1s)}) {
+        Call& call = client.send({});
+        client.answer(call, answer);
+        client.release(call);
+    }
+    client.pass(2s); // its own bucket is full again, and the lane's wait is over
+    client.scheduler.collect(client.now, 0s);
+    CHECK(client.scheduler.registry().lane_count() == 1);
     client.pass(10s);
     client.scheduler.collect(client.now, 0s);
-    client.scheduler.collect(client.now,
-                             0s); // the one that was drawn on, when nobody does any more
+    client.scheduler.collect(client.now, 0s); // the one that was drawn on, when nobody does
     CHECK(client.scheduler.registry().bucket_count() == 0);
     CHECK(client.scheduler.registry().lane_count() == 0);
 }

@@ -65,14 +65,12 @@ TEST_CASE("404s in the name of another bucket cost no 429 once one of them has b
     for (const Algorithm algorithm : {Algorithm::fixed, Algorithm::gcra}) {
         for (const bool first : {false, true}) {
             const Tally tally = purge({algorithm, first});
-            CHECK(tally.refused <= 5);
-            CHECK(tally.refused == tally.refused_first); // 29 at once, before the first 404
+            CHECK(tally.refused <= 5); // 29 leave at once, before the first 404
             // 84 are under 30 per 120 s, and the last of those that are gone under 5 per 5 s.
             const Duration optimum = algorithm == Algorithm::fixed ? 240s + 10s : 54 * 4s;
             CHECK(tally.last_passed <= optimum * 51 / 50);
         }
-        const Tally tally = purge({algorithm, false, 60ms});
-        CHECK(tally.refused == tally.refused_first);
+        CHECK(purge({algorithm, false, 60ms}).refused <= 5);
     }
 }
 
@@ -142,11 +140,11 @@ TEST_CASE("a lane that error answers of another bucket hold up goes on when that
         CHECK(call.sent());
     }
     SECTION("by time") {
-        client.answer(other, shows(5, 0, 4s, "young"));
+        client.answer(other, shows(5, 0, 4990ms, "young"));
         const auto wait = client.time_until_sent(call);
         REQUIRE(wait);
-        CHECK(*wait <= 4s + 1ms);
-        CHECK(*wait >= 3900ms);
+        CHECK(*wait <= 4991ms);
+        CHECK(*wait >= 4900ms);
     }
 }
 

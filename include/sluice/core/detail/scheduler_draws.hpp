@@ -204,7 +204,7 @@ inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
             constexpr std::int64_t most = std::numeric_limits<std::uint16_t>::max() - 1;
             lane.passed = static_cast<std::uint16_t>(std::min(limit, most));
             lane.narrow_down();
-            lane.struck = now;
+            lane.struck = now - Duration(1); // what is granted now counts
         }
         *at = std::move((*at)->next);
     }
