@@ -268,6 +268,8 @@ TEST_CASE("a global 429 stops every route of the token, those queued too", "[R14
     CHECK(queued.times == 0);
     bot.pass(1ns);
     CHECK(queued.granted());
+    CHECK(!bot.goes(bot.elsewhere)); // one finds out whether it is over
+    queued.ticket.update(answer(5, 4, 60s));
     CHECK(bot.goes(bot.elsewhere));
 }
 
@@ -337,6 +339,8 @@ TEST_CASE("Cloudflare's 429 stops everything that goes out, exempt routes too, a
         CHECK(queued.times == 0);
         bot.pass(1ns);
         CHECK(queued.granted());
+        CHECK(!bot.goes(bot.exempt)); // one finds out whether it is over
+        queued.ticket.update(answer(5, 4, 60s));
         CHECK(bot.goes(bot.exempt));
     }
 }

@@ -186,6 +186,16 @@ TEST_CASE("a 401 of a webhook or an interaction says nothing of the bot's token"
     CHECK(bot.goes(create_message(1)));
 }
 
+namespace {
+
+Response unknown_webhook() {
+    Response answer{.status = 404};
+    answer.code = 10015; // Discord docs, "JSON Error Codes"
+    return answer;
+}
+
+} // namespace
+
 TEST_CASE("after a webhook's 404 nothing more goes to it, and queued requests end at once",
           "[R19]") {
     Bot bot;
@@ -195,7 +205,7 @@ TEST_CASE("after a webhook's 404 nothing more goes to it, and queued requests en
     Ticket out = *bot.limiter.try_acquire(webhook);
     Waiting same_route(bot, webhook);
     Waiting same_webhook(bot, get_webhook(1, "token"));
-    out.update({.status = 404});
+    out.update(unknown_webhook());
     bot.turn();
     CHECK(same_route.ending.failed(errc::unknown_webhook));
     CHECK(same_webhook.ending.failed(errc::unknown_webhook));
@@ -219,7 +229,7 @@ TEST_CASE("a webhook's 404 ends what waits for it in whichever bucket, and for n
     Waiting hidden(bot, webhook.sublimit("name"));
     Waiting unknown_bucket(bot, get_webhook(1, "token"));
     Waiting other(bot, other_webhook);
-    out.update({.status = 404});
+    out.update(unknown_webhook());
     bot.turn();
     CHECK(same_route.ending.failed(errc::unknown_webhook));
     CHECK(hidden.ending.failed(errc::unknown_webhook));

@@ -213,8 +213,8 @@ TEST_CASE("a dropped ticket's place comes back with the answer to a later reques
 TEST_CASE("sent marks where the round trip begins") {
     VirtualBot bot;
     Ticket ticket = take(bot);
-    bot.pass(700ms); // for a connection, say
-    ticket.sent();
+    bot.pass(700ms); // for a place in the client's own queue, say
+    ticket.sent(Connection::reused);
     bot.pass(60ms);
     ticket.update(answer(5, 4, 5s));
     CHECK(bot.limiter.find(route)->latency == 60ms);

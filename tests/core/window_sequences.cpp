@@ -170,7 +170,7 @@ private:
         return looked_after() ? "" : "nothing is in flight, and nobody is woken";
     }
     bool wait_for_a_grant() {
-        constexpr Duration bound = 10s; // of what the alphabet can block for
+        constexpr Duration bound = 80s; // of a backoff after so many 429s in a row
         const Time until = now_ + bound;
         while (flying_.empty()) {
             if (scheduler_.next_wake() > until || !pass_until(scheduler_.next_wake())) return false;

@@ -56,7 +56,7 @@ public:
 
 private:
     /// What the operation of an awaiting coroutine takes with Boost 1.81 on 64 bits.
-    static constexpr std::size_t room = 192;
+    static constexpr std::size_t room = 208;
 
     alignas(std::max_align_t) std::byte room_[room];
 };
