@@ -28,6 +28,7 @@ using sluice::AddressOptions;
 using sluice::AnswerKind;
 using sluice::Event;
 using sluice::EventKind;
+using sluice::Obstacle;
 using sluice::Options;
 using sluice::Response;
 using sluice::Route;
@@ -222,4 +223,32 @@ TEST_CASE("stats tell what is held now") {
     bot.turn();
     CHECK(bot.limiter.stats().queued == 0);
     out.cancel();
+}
+
+TEST_CASE("who has to wait is told how long, for what, and for which limit") {
+    std::vector<Event> events;
+    VirtualBot bot({.observer = [&](const Event& event) {
+        if (event.kind == EventKind::waiting) events.push_back(event);
+    }});
+    const Route route = create_message(1);
+    bot.limiter.try_acquire(route)->update(answer(5, 0, 8s, "abc"));
+    Ending first;
+    bot.limiter.async_acquire(route, into(first));
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].wait >= 8s);
+    CHECK(events[0].wait <= 8s + 10ms);
+    CHECK(events[0].obstacle == Obstacle::bucket);
+    CHECK(to_string(events[0].obstacle) == "bucket");
+    CHECK(events[0].limit == 5);
+    CHECK(events[0].bucket == "abc");
+    CHECK(events[0].text == "POST /channels/{}/messages");
+    CHECK(events[0].route == route.id());
+    bot.limiter.update(create_message(2), global_429(20s));
+    Ending second;
+    bot.limiter.async_acquire(create_message(3), into(second));
+    REQUIRE(events.size() == 2);
+    CHECK(events[1].wait == 20s);
+    CHECK(events[1].obstacle == Obstacle::global);
+    bot.limiter.cancel_all();
+    bot.turn();
 }

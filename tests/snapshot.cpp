@@ -39,7 +39,9 @@ json full_snapshot() {
     meet(create_message(2), user_429(5min));
     meet(get_message(3, 4), {.status = 200});
     meet(create_message(4).sublimit("name"), shared_429(10min));
-    meet(execute_webhook(7, "secret-token"), {.status = 404, .from_discord = true});
+    Response gone{.status = 404};
+    gone.code = 10015; // Unknown Webhook
+    meet(execute_webhook(7, "secret-token"), gone);
     meet(get_message(5, 4), {.status = 403, .from_discord = true});
     for (int left = 3; left > 0; --left) { // routes of one hash that count apart
         meet(create_message(6), answer(4, left, 30s, "lies"));

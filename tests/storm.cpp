@@ -61,6 +61,7 @@ constexpr auto add_member_role = route<"PUT /guilds/{guild.id}/members/{user.id}
 constexpr auto execute_webhook = route<"POST /webhooks/{webhook.id}/{webhook.token}">;
 constexpr auto edit_original =
     route<"PATCH /webhooks/{application.id}/{interaction.token}/messages/@original">;
+constexpr auto get_channel = route<"GET /channels/{channel.id}">;
 constexpr auto get_me = route<"GET /users/@me">;
 constexpr auto trigger_typing = route<"POST /channels/{channel.id}/typing">;
 constexpr auto pin_message = route<"PUT /channels/{channel.id}/pins/{message.id}">;
@@ -97,11 +98,12 @@ enum class Scene : std::uint8_t {
     bans,
     roles,
     webhooks,
+    channels,
     interactions,
 };
-constexpr std::array scenes{Scene::messages, Scene::history,  Scene::deletes,     Scene::reactions,
-                            Scene::channel,  Scene::threads,  Scene::emojis,      Scene::bans,
-                            Scene::roles,    Scene::webhooks, Scene::interactions};
+constexpr std::array scenes{Scene::messages, Scene::history,  Scene::deletes,  Scene::reactions,
+                            Scene::channel,  Scene::threads,  Scene::emojis,   Scene::bans,
+                            Scene::roles,    Scene::webhooks, Scene::channels, Scene::interactions};
 
 constexpr auto discord_epoch = 1'420'070'400s; // Discord docs, "Reference", "Snowflakes"
 
@@ -127,6 +129,7 @@ StormCall draw_delete(std::uint64_t channel, Duration at, Dice& dice) {
     const Duration made = FakeOptions().epoch + at - ages[age_class];
     StormCall call = call_of(delete_message, channel, snowflake(made, dice.below(4096)));
     call.age_class = age_class;
+    call.may_be_gone = true;
     return call;
 }
 
@@ -165,13 +168,20 @@ StormCall draw_call(Scene scene, Duration at, bool tagged, Dice& dice) {
         return call_of(add_member_role, place, 7, 8);
     case Scene::webhooks:
         return call_of(execute_webhook, 100 + dice.below(3), "secret");
+    case Scene::channels: {
+        StormCall call = call_of(get_channel, 1 + dice.below(12));
+        call.common = true;
+        return call;
+    }
     case Scene::interactions:
         break;
     }
     const std::string token = interaction_token(dice.below(4));
-    if (dice.one_in(3)) return call_of(callback, 9, token);
-    if (dice.one_in(2)) return call_of(edit_original, 5, token);
-    return call_of(execute_webhook, 5, token);
+    StormCall call = dice.one_in(3)   ? call_of(callback, 9, token)
+                     : dice.one_in(2) ? call_of(edit_original, 5, token)
+                                      : call_of(execute_webhook, 5, token);
+    call.may_die = true;
+    return call;
 }
 
 void draw_bounds(StormCall& call, Dice& dice) {
@@ -240,6 +250,8 @@ Rules draw_rules(Dice& dice) {
     for (const std::string& name : reaction_rules)
         rules[name] = reactions;
     rules["PATCH /channels/{c}"] = limited(10, 15s, dice);
+    rules["GET /channels/{c}"] = limited(5, 5s, dice);
+    rules["GET /channels/{c}"].per_major = false; // discord-api-docs#971
     rules["POST /channels/{c}/threads"] = {.limit = std::nullopt};
     rules["POST /guilds/{g}/emojis"] = {.limit = std::nullopt};
     rules["GET /guilds/{g}/bans"] = limited(5, 60s, dice);
@@ -363,6 +375,14 @@ void change_hash(Storm& storm, const std::string& name, Rule rule, Dice& dice) {
     });
 }
 
+/// A message that is gone is answered in the name of young ones (discord-api-docs#8330), and some
+/// successes show the tighter limit instead of their own.
+void change_names(Rules& rules, Dice& dice) {
+    rules["DELETE /channels/{c}/messages/{m}"].errors = {{.code = 10008, .share = 0.3, .age = 0}};
+    for (SecondLimit& tighter : rules["GET /channels/{c}/messages"].second)
+        if (dice.one_in(2)) tighter.shown_every = dice.from_to(2, 4);
+}
+
 /// What strikes the whole bot.
 void draw_blocks(Storm& storm, Rules& rules, Dice& dice) {
     for (auto& [name, rule] : rules) {
@@ -373,6 +393,12 @@ void draw_blocks(Storm& storm, Rules& rules, Dice& dice) {
         storm.discord.at(from, [end = from + 1s * dice.from_to(1, 60)](FakeDiscord& later) {
             later.ban("a", end);
         });
+    if (dice.one_in(3)) {
+        const int status = dice.of(std::array{500, 502, 503, 504, 520, 524, 530});
+        const Duration until = from + 1s * dice.from_to(1, 40);
+        storm.discord.outage(
+            {.from = from, .until = until, .status = status, .interactions = dice.one_in(2)});
+    }
     if (!dice.one_in(2)) return;
     storm.honest_global = false;
     const Limit lowered{dice.of(algorithms), dice.from_to(1, 10), 1s};
@@ -381,6 +407,10 @@ void draw_blocks(Storm& storm, Rules& rules, Dice& dice) {
 
 void draw_weather(Storm& storm, Rules& rules, bool blocks, Dice& dice) {
     if (!dice.one_in(3)) hide_limits(rules, dice);
+    if (!dice.one_in(3)) change_names(rules, dice);
+    for (std::uint64_t i = 0; i < 4; ++i)
+        if (dice.one_in(4))
+            storm.discord.expire_token(interaction_token(i), 1s * dice.from_to(2, 30));
     if (blocks) draw_blocks(storm, rules, dice);
     for (auto& [name, rule] : rules) {
         if (dice.one_in(3)) rule.faults.push_back(draw_fault(dice));

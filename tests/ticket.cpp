@@ -214,7 +214,7 @@ TEST_CASE("sent marks where the round trip begins") {
     VirtualBot bot;
     Ticket ticket = take(bot);
     bot.pass(700ms); // for a place in the client's own queue, say
-    ticket.sent(Connection::reused);
+    ticket.sent(sluice::Connection::reused);
     bot.pass(60ms);
     ticket.update(answer(5, 4, 5s));
     CHECK(bot.limiter.find(route)->latency == 60ms);

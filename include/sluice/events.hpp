@@ -18,6 +18,7 @@ namespace sluice {
 
 using core::Event;
 using core::EventKind;
+using core::Obstacle;
 using core::to_string;
 
 using Observer = std::function<void(const Event&)>;

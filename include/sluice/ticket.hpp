@@ -104,7 +104,7 @@ public:
     void sent(Connection connection = Connection::unknown) {
         if (!place_.taken()) return;
         sent_ = issuer_->now();
-        if (connection != Connection::unknown) place_.warm = connection == Connection::reused;
+        if (connection != Connection::unknown) place_.open = connection == Connection::reused;
     }
 
     /// The answer arrived. Returns what it means for this request. After the first call, or after

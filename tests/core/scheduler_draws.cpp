@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace {
@@ -270,4 +271,19 @@ TEST_CASE("a lane that ever new names refuse draws on a few of them") {
     CHECK(call.sent());
     client.cancel(call);
     CHECK(client.at_rest());
+}
+
+TEST_CASE("two lanes that draw on each other's buckets are forgotten all the same") {
+    CoreClient client;
+    for (const auto& [route, own, other] : {std::tuple(1U, "a", "b"), std::tuple(2U, "b", "a")}) {
+        client.answer(client.send({.route = route}), shows(50, 49, 1s, own));
+        core::Answer missing = shows(50, 48, 1s, other);
+        missing.status = 404;
+        client.answer(client.send({.route = route}), missing);
+        CHECK(client.lane({.route = route}).draws);
+    }
+    client.scheduler.registry().each_lane([](core::Lane& lane) { lane.holders = 0; });
+    client.pass(2h);
+    client.scheduler.collect(client.now, 0s);
+    CHECK(client.scheduler.registry().lane_count() == 0);
 }

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 namespace sluice::core {
 
@@ -42,6 +43,7 @@ struct Place {
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
     SlotOf slot_of = SlotOf::nobody;
     bool warm : 1 = false;     ///< issued while a connection was known to be open
+    bool open : 1 = false;     ///< or likely so: who says that one is, is believed
     bool alone : 1 = false;    ///< issued while nothing else was in flight
     bool probe : 1 = false;    ///< issued before the bucket had any answer
     bool in_crowd : 1 = false; ///< issued to find out about a limit shared with other lanes
@@ -99,6 +101,7 @@ struct LaneTraits {
     bool merges = false;     ///< merges accounts: a 423 passes
     /// A 401 may say something of the bot's token: not on routes that are for other tokens.
     bool bots = true;
+    std::string_view text = {}; ///< of its route, for people; must live as long as the program
 
     [[nodiscard]] Individual individual() const noexcept {
         if (exempt) return Individual::interaction;

@@ -44,6 +44,9 @@ public:
     /// HTTP servers and clients keep an idle connection at least this long in practice (nginx 75 s,
     /// Node 5 s): a younger one can be taken for open.
     static constexpr Duration open_for = std::chrono::seconds(5);
+    /// Who says that a request goes out on an open connection is believed so long: most windows
+    /// last 5 s, and the request that opens the next finds connections idle for a little more.
+    static constexpr Duration kept_for = std::chrono::seconds(15);
 
     void add(Time now) noexcept {
         idle_[next_ % idle_.size()] = now;
@@ -52,12 +55,14 @@ public:
     }
 
     /// Takes the youngest; false if none is young enough.
-    bool take(Time now) noexcept {
-        if (count_ == 0 || idle_[(next_ - 1) % idle_.size()] + open_for < now) return false;
+    bool take(Time now, Duration within = open_for) noexcept {
+        if (count_ == 0 || idle_[(next_ - 1) % idle_.size()] + within < now) return false;
         --next_;
         --count_;
         return true;
     }
+    /// Since when the one was idle that was taken last.
+    [[nodiscard]] Time taken() const noexcept { return idle_[next_ % idle_.size()]; }
 
 private:
     std::array<Time, 64> idle_{}; // a ring; more idle connections than this need no counting

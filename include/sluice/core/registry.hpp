@@ -54,6 +54,9 @@ public:
     /// A server that sends ever new hashes must not cost memory without end; real ones number a few
     /// hundred. Hashes beyond this are treated as absent.
     static constexpr std::size_t most_hashes = 65'536;
+    /// The bit of a family whose requests are sent with another authorisation than is usual for
+    /// their routes: they count against another individual, so they never share a bucket.
+    static constexpr std::uint64_t other_individual = std::uint64_t{1} << 63U;
     /// Templates can come from raw URLs; beyond this their hashes are not remembered.
     static constexpr std::size_t most_routes = 16'384;
 
@@ -104,7 +107,8 @@ public:
     [[nodiscard]] BucketKey key_of(HashId hash, const Major& major,
                                    std::uint64_t family) const noexcept {
         const auto digest = static_cast<std::uint32_t>(family ^ (family >> 32U));
-        return {hash, major_of(hash, major), counts_apart(hash) ? digest : 0, true};
+        const std::uint32_t own = (family & other_individual) != 0 ? 1 : 0;
+        return {hash, major_of(hash, major), counts_apart(hash) ? digest : own, true};
     }
     /// Routes of this hash count apart from now on. False if they did already.
     bool split(HashId hash) noexcept {
@@ -332,6 +336,7 @@ private:
     void file(Bucket& bucket, Time now) noexcept;
     static bool over(Bucket& bucket, Time now) noexcept;
     static bool evictable(Bucket& bucket, Time now) noexcept;
+    static void forget_draws_on(Bucket& bucket, Time now) noexcept;
     [[nodiscard]] bool may_sleep(const Bucket& bucket) const noexcept;
     bool put_to_sleep(Bucket& bucket) noexcept;
     Bucket& wake(DormantBucket& dormant);

@@ -27,6 +27,7 @@
 #include <sluice/core/individual.hpp>
 #include <sluice/core/lane.hpp>
 #include <sluice/core/latency.hpp>
+#include <sluice/core/obstacle.hpp>
 #include <sluice/core/outage.hpp>
 #include <sluice/core/probes.hpp>
 #include <sluice/core/ready_queue.hpp>
@@ -95,15 +96,6 @@ struct BucketState {
 enum class Foresight : std::uint8_t {
     likely, ///< nothing, if it comes in order, but for the first of another route
     certain ///< whatever it may: nobody is refused for a wait that it may end
-};
-
-/// What a request waits for.
-enum class Obstacle : std::uint8_t {
-    bucket,  ///< its own bucket, or a limit of its lane that no header shows
-    shared,  ///< a limit shared with others
-    global,  ///< the limit on all requests of the token, or of the address without one
-    address, ///< Cloudflare's block, or too many invalid requests
-    server   ///< an outage: see outage.hpp
 };
 
 class Scheduler {
@@ -494,6 +486,7 @@ private:
         if (settings_.record_events) record(kind, lane, answer.status, what, wait);
     }
     void record(EventKind kind, const Lane& lane, int status, AnswerKind what, Duration wait);
+    void note_waiting(Lane& lane, std::uint64_t arrival, Time now);
     void note_evicted(std::size_t count);
     void block_lane(Lane& lane, Time until, bool shared = false);
     void recheck_bounds(Bucket& bucket, Time now);

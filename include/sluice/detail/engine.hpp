@@ -239,6 +239,8 @@ core::LaneKey Engine<Clock, Mutex>::key_of(const Route& route) const {
     if (route.message_id() != 0 && options_.split_deletes_by_age) {
         key.route += age_class(route.message_id(), wall_time()) * age_class_stride;
     }
+    if (is_unusual(route)) [[unlikely]]
+        key.route ^= unusual_authorization;
     return key;
 }
 
@@ -247,6 +249,9 @@ core::LaneTraits Engine<Clock, Mutex>::traits_of(const Route& route,
                                                  const core::LaneKey& key) const {
     core::LaneTraits traits;
     traits.family = options_.join_reactions && writes_reaction(route) ? reactions : key.route;
+    traits.family &= ~core::Registry::other_individual;
+    if (is_unusual(route)) traits.family |= core::Registry::other_individual;
+    traits.text = route.text();
     traits.exempt = route.exempt_from_global();
     traits.idempotent = is_idempotent(route.method());
     traits.path_token = route.major().family() == core::MajorKind::webhook_token;

@@ -33,6 +33,16 @@ namespace sluice::detail {
 /// What tells the classes of one route apart in its identity: odd, so that no two meet.
 inline constexpr std::uint64_t age_class_stride = 0x9e3779b97f4a7c15ULL;
 
+/// What tells a route's requests of unusual authorisation apart in its identity.
+inline constexpr std::uint64_t unusual_authorization = 0x6f74686572206f6eULL;
+
+/// Whether it is sent with another authorisation than is usual for its path: without the bot's
+/// token, or with it although a token stands in the path.
+[[nodiscard]] constexpr bool is_unusual(const Route& asked) noexcept {
+    const bool path_token = asked.major().family() == MajorKind::webhook_token;
+    return (asked.authorization() == Authorization::none) != path_token;
+}
+
 /// The family of all routes that write reactions. Staff, discord-api-docs#981 (2019-07): one bucket
 /// for adding, removing and clearing, whatever the emoji.
 inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;

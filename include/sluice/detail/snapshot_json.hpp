@@ -127,6 +127,8 @@ private:
         put(object, "idempotent", saved.traits.idempotent);
         put(object, "tokenless", saved.traits.tokenless);
         put(object, "webhook", saved.traits.webhook);
+        put(object, "merges", saved.traits.merges);
+        put(object, "of_others", !saved.traits.bots);
         put(object, "blocked_for", saved.blocked_for);
         put(object, "strikes", static_cast<int>(saved.strikes));
         put(object, "narrow", static_cast<int>(saved.narrow));
@@ -211,8 +213,14 @@ private:
         saved.key = {id(item, "route"), major(object(item, "major")),
                      static_cast<std::uint32_t>(number(item, "tag", 0, UINT32_MAX))};
         saved.bucket = name(object(item, "bucket"));
-        saved.traits = {id(item, "family"), flag(item, "exempt"), flag(item, "idempotent"),
-                        flag(item, "tokenless"), flag(item, "webhook")};
+        saved.traits.family = id(item, "family");
+        saved.traits.exempt = flag(item, "exempt");
+        saved.traits.idempotent = flag(item, "idempotent");
+        saved.traits.tokenless = flag(item, "tokenless");
+        saved.traits.webhook = flag(item, "webhook");
+        saved.traits.merges = flag(item, "merges");
+        saved.traits.bots = !flag(item, "of_others");
+        saved.traits.path_token = saved.key.major.family() == core::MajorKind::webhook_token;
         saved.blocked_for = time(item, "blocked_for");
         saved.strikes = static_cast<std::uint8_t>(number(item, "strikes", 0, INT8_MAX));
         saved.narrow = static_cast<std::uint16_t>(number(item, "narrow", 0, UINT16_MAX));

@@ -10,6 +10,10 @@
 //
 // Copies share one time. Alarms that are due at one moment ring in the order in which they were
 // set.
+//
+// Nothing takes time here unless a test says so. Of requests that were sent at one instant nobody
+// can say which was decided last: of two answers that show different bucket hashes then, one is
+// taken for the older and forgotten. Let a nanosecond pass between requests whose order matters.
 #ifndef SLUICE_TESTING_MANUAL_CLOCK_HPP
 #define SLUICE_TESTING_MANUAL_CLOCK_HPP
 

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <utility>
 
 namespace sluice::core {
 
@@ -24,6 +25,21 @@ inline void Registry::file(Bucket& bucket, Time now) noexcept {
 inline bool Registry::over(Bucket& bucket, Time now) noexcept {
     return bucket.out(now) == 0 && bucket.window.blocked_until() <= now && bucket.all_back(now) &&
            bucket.window.deadline().value_or(Time::min()) <= now;
+}
+
+/// Lanes that have been idle for as long as a draw is kept give up theirs on this bucket: two that
+/// draw on each other's bucket would keep both for ever.
+inline void Registry::forget_draws_on(Bucket& bucket, Time now) noexcept {
+    if (!bucket.is_drawn()) return;
+    for (auto at = bucket.drawers().begin(); at != bucket.drawers().end();) {
+        const Draw& draw = *at++;
+        Lane& lane = *draw.lane;
+        if (lane.in_use() || lane.in_flight != 0 || now - draw.shown <= Draw::kept_for) continue;
+        std::unique_ptr<Draw>* link = &lane.draws;
+        while (link->get() != &draw)
+            link = &(*link)->next;
+        *link = std::move((*link)->next);
+    }
 }
 
 inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
@@ -130,6 +146,7 @@ inline bool Registry::evict_dormant(Time now, const IdleLimits& limits) noexcept
         if (filed_.empty()) break;
         auto& oldest = static_cast<Bucket&>(filed_.front());
         if (oldest.filed > now - limits.dormant_after && !too_many) break;
+        forget_draws_on(oldest, now);
         if (oldest.last_used > oldest.filed) {
             file(oldest, oldest.last_used); // used since: its turn comes again
         } else if (!evictable(oldest, now)) {
@@ -170,7 +187,9 @@ inline std::size_t Registry::collect(Time now, Time before) {
     }
     for (auto at = filed_.begin(); at != filed_.end();) {
         auto& bucket = static_cast<Bucket&>(*at++);
-        if (bucket.last_used > before || !evictable(bucket, now)) continue;
+        if (bucket.last_used > before) continue;
+        forget_draws_on(bucket, now);
+        if (!evictable(bucket, now)) continue;
         evict(bucket);
         ++evicted;
     }

@@ -69,7 +69,8 @@ inline void Scheduler::hold(Lane& lane, Bucket& bucket, Time now, Place& place) 
     place.bucket = &bucket;
     place.sent = now;
     place.token = token_;
-    place.warm = connections_.take(now);
+    place.open = connections_.take(now, IdleConnections::kept_for);
+    place.warm = place.open && connections_.taken() + IdleConnections::open_for >= now;
     place.alone = in_flight_ == 0;
     place.probe = false;
     place.draws = 0;
@@ -152,7 +153,7 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
     if (place.arrival == 0) place.arrival = ++arrivals_;
     waiter.state = WaiterState::queued;
     waiter.place.sent = now; // until it is granted: since when it waits
-    note(EventKind::waiting, lane);
+    if (settings_.record_events) note_waiting(lane, place.arrival, now);
     ++queued_;
     if (bound != never) bounds_.set(waiter, bound);
     if (place.not_before > now) [[unlikely]] {
@@ -295,10 +296,14 @@ inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
     return stalled(bucket, now) ? next_lane(bucket, now, true) : nullptr;
 }
 
-/// Whether one more goes beside what is in flight.
+/// Whether one more goes beside what is in flight. What was lost and what is in doubt come back by
+/// time alone, and probes are suspected for a short time only.
 inline bool Scheduler::stalled(Bucket& bucket, Time now) {
     if (bucket.in_flight == 0 || now < bucket.quiet_since + longest_silence) return false;
-    return bucket.available(now, bucket.out(now) - bucket.in_flight, credit(now)) > 0;
+    const std::int64_t out = bucket.out(now);
+    const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
+    if (bucket.in_doubt()) return false;
+    return bucket.available(now, out - bucket.in_flight + probes, credit(now)) > 0;
 }
 
 /// What was due when it began comes first, so that what becomes due meanwhile holds up nobody.

@@ -57,7 +57,7 @@ inline void Scheduler::learn_credit(Time now) noexcept {
 }
 
 inline void Scheduler::note_round_trip(const Place& place, Time sent, Time now) {
-    if (place.warm) {
+    if (sent != never ? place.open : place.warm) {
         if (sent != never) {
             latency_.sample(now - sent, now, place.arrival);
         } else {
@@ -156,7 +156,7 @@ inline void Scheduler::begin_loss(Place& place, Time now) {
 inline void Scheduler::cancel(Place& place, Time now) {
     sync(now);
     cancel_slot(place);
-    if (place.warm) connections_.add(now);
+    if (place.open) connections_.add(now);
     uncount(place, now);
     ++counters_.cancelled;
     unpin(place, now);
@@ -363,14 +363,35 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
 
 [[gnu::noinline]] inline void Scheduler::record(EventKind kind, const Lane& lane, int status,
                                                 AnswerKind what, Duration wait) {
-    events_.push_back({kind, what, status, lane.route, lane.major(), lane.tag, wait, 1});
+    events_.push_back({kind,
+                       what,
+                       status,
+                       lane.route,
+                       lane.major(),
+                       lane.tag,
+                       wait,
+                       1,
+                       {},
+                       0,
+                       {},
+                       lane.traits.text});
+}
+
+/// A request of this lane is about to be queued.
+[[gnu::noinline]] inline void Scheduler::note_waiting(Lane& lane, std::uint64_t arrival, Time now) {
+    const auto at = predict(lane, now, arrival);
+    record(EventKind::waiting, lane, 0, AnswerKind(), at.value_or(opens(lane, now)) - now);
+    Event& event = events_.back();
+    event.obstacle = obstacle(lane, now);
+    event.limit = lane.bucket->window.limit();
+    event.bucket = registry_.hash_of(*lane.bucket);
 }
 
 [[gnu::noinline]] inline void Scheduler::note_evicted(std::size_t count) {
     if (count == 0) return;
     counters_.evicted += count;
     if (settings_.record_events)
-        events_.push_back({EventKind::evicted, {}, 0, 0, {}, 0, {}, count});
+        events_.push_back({EventKind::evicted, {}, 0, 0, {}, 0, {}, count, {}, 0, {}, {}});
 }
 
 } // namespace sluice::core
