@@ -43,6 +43,9 @@ struct MajorSample {
 class CommonEvidence {
 public:
     enum class Verdict : std::uint8_t { open, by_major, common };
+    /// So many answers are remembered. What shows more spent than they and one more account for
+    /// proves nothing.
+    static constexpr std::size_t most = 16;
 
     Verdict add(const MajorSample& sample) noexcept {
         if (size_ != 0 && *sample.seen.limit != *newest().seen.limit) *this = CommonEvidence();
@@ -67,7 +70,6 @@ public:
 
 private:
     static constexpr std::size_t enough = 4;
-    static constexpr std::size_t most = 16;
 
     static Duration lasting(Duration reset_after) noexcept {
         constexpr Duration least = std::chrono::seconds(10);

@@ -7,8 +7,8 @@
 // that has queued meanwhile leaves at once: 500 requests behind a block that was told ten times too
 // short met 4,501 429s.
 //
-// A stop that turns out to be too short grows: each refusal of a request that was sent after its end
-// doubles the wait. Refusals of requests that were under way together count as one.
+// A stop that turns out to be too short grows: each refusal of a request that was sent after its
+// end doubles the wait. Refusals of requests that were under way together count as one.
 //
 // Invariant: opens() is never `never`. A request whose answer does not come holds up the others for
 // `patience` at most.

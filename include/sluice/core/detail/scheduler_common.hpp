@@ -18,8 +18,8 @@
 
 namespace sluice::core {
 
-/// Whether it shows more spent than this client has sent to that bucket. The request itself is not
-/// in flight there any more.
+/// Whether it shows more spent than this client has sent to that bucket, and not more than it can
+/// have sent to others. The request itself is not in flight there any more.
 inline bool Scheduler::is_strange(const Lane& lane, const Bucket& bucket, const Answer& answer) {
     const Observation& seen = answer.seen;
     if (!seen.limit || !seen.remaining || !bucket.window.untouched(seen.sent)) return false;
@@ -27,7 +27,8 @@ inline bool Scheduler::is_strange(const Lane& lane, const Bucket& bucket, const 
     // Another route of this major may turn out to share the hash.
     const std::int64_t probes = probes_.count(lane.major(), seen.received);
     const std::int64_t sent = probes + bucket.in_flight + (answer.status == 429 ? 0 : 1);
-    return *seen.limit - *seen.remaining > sent;
+    const std::int64_t used = *seen.limit - *seen.remaining;
+    return used > sent && used <= static_cast<std::int64_t>(CommonEvidence::most) + 1;
 }
 
 [[gnu::noinline]] inline bool Scheduler::suspect(Lane& lane, const Bucket& bucket, HashId hash,
