@@ -42,12 +42,12 @@ struct Place {
     std::uint8_t token = 0;    ///< which of the bot's tokens it is for, counted round
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
     SlotOf slot_of = SlotOf::nobody;
-    bool warm : 1 = false;     ///< issued while a connection was known to be open
-    bool open : 1 = false;     ///< or likely so: who says that one is, is believed
-    bool alone : 1 = false;    ///< issued while nothing else was in flight
-    bool probe : 1 = false;    ///< issued before the bucket had any answer
-    bool in_crowd : 1 = false; ///< issued to find out about a limit shared with other lanes
-    DrawMask draws = 0;        ///< in which of the lane's draws it counts
+    bool warm = false;     ///< issued while a connection was known to be open
+    bool open = false;     ///< or likely so: who says that one is, is believed
+    bool alone = false;    ///< issued while nothing else was in flight
+    bool probe = false;    ///< issued before the bucket had any answer
+    bool in_crowd = false; ///< issued to find out about a limit shared with other lanes
+    DrawMask draws = 0;    ///< in which of the lane's draws it counts
 
     [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
 };
