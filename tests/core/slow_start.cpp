@@ -67,7 +67,7 @@ TEST_CASE("a wait of a nanosecond grows until it is felt") {
     int refused = 0;
     for (; now < start + 10min; ++refused)
         now += 60ms + begin.refuse(now, now + 60ms, 1ns);
-    CHECK(refused < 50);
+    CHECK(refused <= 12); // as after one of nothing
 }
 
 TEST_CASE("after so many successes nothing is in the way any more") {

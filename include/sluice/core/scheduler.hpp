@@ -334,6 +334,7 @@ private:
     }
     [[nodiscard]] bool lets_go(Individual who, Time now);
     [[nodiscard]] Time next_chance(Individual who, Time now);
+    [[nodiscard]] Time look_again(Time next, Time closed, Time now) const noexcept;
     [[nodiscard]] Time predict_chance(Individual who, Time now, std::int64_t ahead);
     [[nodiscard]] Time closed_until(Individual who, Time now);
     [[nodiscard]] bool interactions_bound(Time now) const noexcept { return now < bound_until_; }

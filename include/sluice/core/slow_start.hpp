@@ -55,7 +55,7 @@ public:
             if (refusals_ < most_refusals) ++refusals_;
             start(now);
         }
-        Duration wait = told;
+        Duration wait = refusals_ > 1 ? greater(told, least) : told;
         for (int doublings = refusals_; doublings > 1 && wait < most; --doublings)
             wait = lesser(2 * wait, greater(most, told));
         until_ = greater(until_, now + wait);
@@ -87,6 +87,8 @@ public:
 
 private:
     static constexpr int most_refusals = 40;
+    /// A wait that was told and did not suffice grows from here, or it would take long to be felt.
+    static constexpr Duration least = std::chrono::milliseconds(500);
 
     void start(Time now) noexcept {
         struck_ = now;

@@ -47,8 +47,14 @@ inline Time Scheduler::next_chance(Individual who, Time now) {
         next = gate_->with_tokenless(
             [&](Allowance& allowed) { return allowed.limit.next_change(now, credit(now)); });
     }
-    constexpr Duration look_again = std::chrono::milliseconds(50);
-    return gate_->shared() ? lesser(next, now + look_again) : next;
+    return look_again(next, closed_until(who, now), now);
+}
+
+/// Who waits for the answers to another limiter of the address cannot hear of them. Before `closed`
+/// no answer changes anything.
+inline Time Scheduler::look_again(Time next, Time closed, Time now) const noexcept {
+    constexpr Duration often = std::chrono::milliseconds(50);
+    return closed > now || !gate_->shared() ? next : lesser(next, now + often);
 }
 
 /// When the individual lets the request behind `ahead` waiting ones go, if answers come at once.
@@ -113,7 +119,8 @@ inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, Answ
     const bool exempt = who == Individual::interaction;
     const LaneKey key{lane.route, lane.major(), lane.tag};
     outage_of(who).fail(key.hash(), exempt ? exempt_successes_ : all - exempt_successes_, sent, now,
-                        greater(settings_.backoff.first, Duration(1)), settings_.backoff.most);
+                        greater(pause_after(settings_.backoff, 1, arrivals_, now), Duration(1)),
+                        settings_.backoff.most);
 }
 
 /// A limit shared with others refused a request of this lane, which waits for its end.
@@ -241,9 +248,8 @@ inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& 
 
 /// When one of those that wait may go by itself.
 inline Time Scheduler::next_ready(Time now) {
-    constexpr Duration look_again = std::chrono::milliseconds(50);
     const Time opens = gate_->opens(now);
-    if (opens > now) return gate_->shared() ? lesser(opens, now + look_again) : opens;
+    if (opens > now) return look_again(opens, gate_->closed_until(now), now);
     Time next = never;
     for (const Individual who : individuals) {
         if (!ready_.of(who).empty()) next = lesser(next, next_chance(who, now));
