@@ -87,8 +87,8 @@ private:
         sharing_.add(one);
         return lies;
     }
-    [[nodiscard]] static bool within(Duration number, Duration least, Duration most) noexcept {
-        return number >= least && number <= most;
+    [[nodiscard]] static bool within(Duration number, Duration low, Duration high) noexcept {
+        return number >= low && number <= high;
     }
     [[nodiscard]] static bool follows(const MajorSample& before, const MajorSample& after) noexcept;
     [[nodiscard]] bool follows_any(const MajorSample& sample) const noexcept;
