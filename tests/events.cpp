@@ -230,10 +230,10 @@ TEST_CASE("who has to wait is told how long, for what, and for which limit") {
     VirtualBot bot({.observer = [&](const Event& event) {
         if (event.kind == EventKind::waiting) events.push_back(event);
     }});
-    const Route route = create_message(1);
-    bot.limiter.try_acquire(route)->update(answer(5, 0, 8s, "abc"));
+    const Route asked = create_message(1);
+    bot.limiter.try_acquire(asked)->update(answer(5, 0, 8s, "abc"));
     Ending first;
-    bot.limiter.async_acquire(route, into(first));
+    bot.limiter.async_acquire(asked, into(first));
     REQUIRE(events.size() == 1);
     CHECK(events[0].wait >= 8s);
     CHECK(events[0].wait <= 8s + 10ms);
@@ -242,7 +242,7 @@ TEST_CASE("who has to wait is told how long, for what, and for which limit") {
     CHECK(events[0].limit == 5);
     CHECK(events[0].bucket == "abc");
     CHECK(events[0].text == "POST /channels/{}/messages");
-    CHECK(events[0].route == route.id());
+    CHECK(events[0].route == asked.id());
     bot.limiter.update(create_message(2), global_429(20s));
     Ending second;
     bot.limiter.async_acquire(create_message(3), into(second));
