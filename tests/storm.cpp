@@ -380,7 +380,7 @@ void change_hash(Storm& storm, const std::string& name, Rule rule, Dice& dice) {
 void change_names(Rules& rules, Dice& dice) {
     rules["DELETE /channels/{c}/messages/{m}"].errors = {{.code = 10008, .share = 0.3, .age = 0}};
     for (SecondLimit& tighter : rules["GET /channels/{c}/messages"].second)
-        if (dice.one_in(2)) tighter.shown_every = dice.from_to(2, 4);
+        if (dice.one_in(2)) tighter.shown_every = 2 + dice.below(3);
 }
 
 /// What strikes the whole bot.
