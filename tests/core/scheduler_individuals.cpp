@@ -286,7 +286,7 @@ TEST_CASE("the first of many that wait for a shared limit finds out for all of t
     CHECK(served.span <= 32s);
 }
 
-TEST_CASE("an outage over many lanes is found out about by one request at a time") {
+TEST_CASE("an outage over many routes is found out about by one request at a time") {
     ServedClient bot([](const Call&, Duration now) { return now < 60s ? silent(502) : silent(); });
     bot.client.scheduler.set_global(0, 1s, bot.client.now);
     int failures = 0;
@@ -313,13 +313,20 @@ TEST_CASE("an outage over many lanes is found out about by one request at a time
     CHECK(successes == 50);
 }
 
+TEST_CASE("a route that fails in every channel stops no other route") {
+    CoreClient client;
+    for (std::uint64_t i = 1; i <= 60; ++i)
+        client.answer(client.send({.route = 1 + i % 2, .channel = i}), silent(503));
+    CHECK(client.send({.route = 9}).sent());
+}
+
 TEST_CASE("an outage stops no interaction, and a route that fails alone stops nobody") {
     CoreClient client;
     for (std::uint64_t i = 0; i < 8; ++i) {
         client.answer(client.send({.route = 1 + i % 2}), silent(502));
         client.pass(2s);
     }
-    CHECK(client.send({.route = 9}).sent()); // two lanes are no outage
+    CHECK(client.send({.route = 9}).sent()); // two routes are no outage
     client.answer(client.send({.route = 3}), silent(500));
     CHECK(client.send({.route = 10}).waits());
     CHECK(client.scheduler.obstacle(client.lane({.route = 10}), client.now) ==

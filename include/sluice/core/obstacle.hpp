@@ -15,7 +15,7 @@ enum class Obstacle : std::uint8_t {
     shared,  ///< a limit shared with others
     global,  ///< the limit on all requests of the token, or of the address without one
     address, ///< Cloudflare's block, or too many invalid requests
-    server   ///< an outage: several 5xx in a row over several lanes
+    server   ///< an outage: several 5xx in a row over several routes
 };
 
 [[nodiscard]] constexpr std::string_view to_string(Obstacle obstacle) noexcept {

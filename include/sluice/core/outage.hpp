@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// An outage is the server's, not a route's: several 5xx in a row over several lanes. Then one
+// An outage is the server's, not a route's: several 5xx in a row over several routes. Then one
 // request at a time finds out whether it is over, after pauses that grow, and behind the first
 // success the others follow little by little; see slow_start.hpp. A single request that fails
-// waits by itself and stops nobody.
+// waits by itself and stops nobody, and so does one route that fails in every channel: 30 channels
+// of it kept a bot silent for hours when lanes were counted.
 #ifndef SLUICE_CORE_OUTAGE_HPP
 #define SLUICE_CORE_OUTAGE_HPP
 
@@ -19,25 +20,25 @@ namespace sluice::core {
 
 class Outage {
 public:
-    /// So many in a row, over so many lanes, are no accident.
+    /// So many in a row, over so many routes, are no accident.
     static constexpr int least_failures = 5;
-    static constexpr std::size_t least_lanes = 3;
+    static constexpr std::size_t least_routes = 3;
     /// While one is being found out about, so many are enough.
     static constexpr int relapse = 3;
 
-    /// A request of this lane was answered 5xx. `decided` counts all other answers ever: when it
+    /// A request of this route was answered 5xx. `decided` counts all other answers ever: when it
     /// has grown since the last failure, the failures were not in a row. The pauses begin with
     /// `first` and grow to `longest`.
-    void fail(std::uint64_t lane, std::uint64_t decided, Time sent, Time now, Duration first,
+    void fail(std::uint64_t route, std::uint64_t decided, Time sent, Time now, Duration first,
               Duration longest) noexcept {
         if (decided != decided_) {
             decided_ = decided;
             in_a_row_ = 0;
-            lanes_known_ = 0;
+            routes_known_ = 0;
         }
         if (in_a_row_ < least_failures) ++in_a_row_;
-        note(lane);
-        const bool out = start.idle() ? in_a_row_ >= least_failures && lanes_known_ == least_lanes
+        note(route);
+        const bool out = start.idle() ? in_a_row_ >= least_failures && routes_known_ == least_routes
                                       : in_a_row_ >= relapse;
         if (out) (void)start.refuse(sent, now, first, longest);
     }
@@ -45,15 +46,15 @@ public:
     SlowStart start;
 
 private:
-    void note(std::uint64_t lane) noexcept {
-        const auto end = lanes_.begin() + static_cast<std::ptrdiff_t>(lanes_known_);
-        if (lanes_known_ == least_lanes || std::find(lanes_.begin(), end, lane) != end) return;
-        lanes_[lanes_known_++] = lane;
+    void note(std::uint64_t route) noexcept {
+        const auto end = routes_.begin() + static_cast<std::ptrdiff_t>(routes_known_);
+        if (routes_known_ == least_routes || std::find(routes_.begin(), end, route) != end) return;
+        routes_[routes_known_++] = route;
     }
 
     std::uint64_t decided_ = 0;
-    std::array<std::uint64_t, least_lanes> lanes_{};
-    std::size_t lanes_known_ = 0;
+    std::array<std::uint64_t, least_routes> routes_{};
+    std::size_t routes_known_ = 0;
     int in_a_row_ = 0;
 };
 

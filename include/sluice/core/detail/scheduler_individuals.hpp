@@ -117,8 +117,7 @@ inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, Answ
     }
     const std::uint64_t all = counters_.by_kind[static_cast<std::size_t>(AnswerKind::success)];
     const bool exempt = who == Individual::interaction;
-    const LaneKey key{lane.route, lane.major(), lane.tag};
-    outage_of(who).fail(key.hash(), exempt ? exempt_successes_ : all - exempt_successes_, sent, now,
+    outage_of(who).fail(lane.route, exempt ? exempt_successes_ : all - exempt_successes_, sent, now,
                         greater(pause_after(settings_.backoff, 1, arrivals_, now), Duration(1)),
                         settings_.backoff.most);
 }
