@@ -362,6 +362,7 @@ private:
     using UseList = IntrusiveList<BucketEntry, UseHook>;
     UseList filed_; // ascending by Bucket::filed, more or less
     UseList waiting_;
+    UseList merged_;  // in no table any more: places of theirs are still out
     UseList dormant_; // in the order in which they fell asleep
     std::size_t idle_count_ = 0;
     Time due_ = Time::min(); // before that a sweep finds nothing to do for age
@@ -371,6 +372,11 @@ inline Registry::~Registry() {
     // Places may outlive this only as dead numbers; whoever owns both drops them first.
     for (Lane* lane : lanes_)
         delete lane;
+    while (!merged_.empty()) {
+        auto* bucket = static_cast<Bucket*>(&merged_.front());
+        merged_.pop_front();
+        delete bucket;
+    }
     for (BucketEntry* entry : buckets_) {
         if (entry->dormant) {
             delete static_cast<DormantBucket*>(entry);

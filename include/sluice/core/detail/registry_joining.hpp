@@ -34,6 +34,7 @@ inline void Registry::merge(Bucket& from, Bucket& to) {
     }
     from.merged_into = &to;
     ++to.places;
+    merged_.push_back(from);
 }
 
 inline void Registry::move_lane(Lane& lane, Bucket& to) noexcept {
