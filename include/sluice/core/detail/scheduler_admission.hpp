@@ -242,7 +242,10 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
         if (lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
         // It may have moved here since, and what it waits for counts elsewhere.
         if (holds_back(lane, now) && bucket.in_flight == 0) {
-            wake = std::min(wake, now + Window::default_period);
+            Time again = now + Window::default_period;
+            if (!lane.holds_back()) // its crowd does
+                again = greater(again, crowd_of(lane)->start.closed_until(now));
+            wake = std::min(wake, again);
             wait_in_line(lane);
         }
         const bool shares = lane.draws || bucket.is_drawn();
