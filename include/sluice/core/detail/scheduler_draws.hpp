@@ -212,7 +212,7 @@ inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
 
 /// When to look again at a lane that has waiters, as far as draws are in its way.
 [[gnu::noinline]] inline Time Scheduler::wake_of_draws(const Lane& lane, Time now) {
-    const Time soon = now + longest_silence * 2; // answers serve who draws; this is for none
+    const Time soon = now + 2 * longest_silence; // a fallback: answers serve those who draw
     bool room = available(*lane.bucket, now) > 0;
     Time wake = never;
     each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
