@@ -31,7 +31,8 @@ struct Tight {
     Duration jitter{0};
     bool whole_seconds = false; ///< the wait of a 429 comes from its header alone
     std::size_t routes = 1;
-    Duration spread{0}; ///< over which the requests arrive
+    Duration spread{0};     ///< over which the requests arrive
+    bool next_slot = false; ///< Reset-After of a 429 is its wait, whatever the algorithm
 };
 
 /// So many requests, where the headers show 1000 per 5 s.
@@ -43,6 +44,7 @@ Tally meet(std::size_t requests, const Tight& tight) {
             const core::Answer answer = shown.decide(now);
             core::Answer refusal = enforced.decide(now);
             if (refusal.status != 429) return answer;
+            if (tight.next_slot) refusal.seen.reset_after = refusal.retry_after;
             if (tight.whole_seconds)
                 refusal.retry_after = std::chrono::ceil<std::chrono::seconds>(*refusal.retry_after);
             return refusal;
@@ -109,6 +111,22 @@ TEST_CASE("a limit that answers in its own name refuses hardly one of those that
     check(Algorithm::fixed, 1, 2);
     check(Algorithm::gcra, 3, 4); // each route meets it once
     check(Algorithm::fixed, 3, 4);
+}
+
+TEST_CASE("a leaky limit whose 429s name the next slot as their end is told from a fixed window") {
+    const auto check = [](std::size_t requests, const Limit& limit, Duration jitter,
+                          int most_refused) {
+        const Tally tally = meet(requests, {.limit = limit, .jitter = jitter, .next_slot = true});
+        const int first_wave = static_cast<int>(requests) - static_cast<int>(limit.limit);
+        const int second_wave = static_cast<int>(limit.limit) - 1; // behind the first end told
+        CHECK(tally.refused <= first_wave + second_wave + most_refused);
+        CHECK((jitter > 0ms || tally.in_order));
+        CHECK(tally.last_passed <= optimum(requests, limit) * 51 / 50 + 2 * jitter);
+    };
+    check(60, {Algorithm::gcra, 3, 3s}, 0ms, 18);
+    check(80, {Algorithm::gcra, 4, 6s}, 0ms, 18);
+    check(200, {Algorithm::gcra, 20, 10s}, 0ms, 8);
+    check(200, {Algorithm::gcra, 20, 10s}, 60ms, 60);
 }
 
 TEST_CASE("with jitter a limit that answers in its own name costs the jitter alone") {

@@ -83,6 +83,46 @@ TEST_CASE("behind an end that a 429 has told the whole limit goes, behind a gues
     }
 }
 
+TEST_CASE("a second 429 before the whole limit has passed shows how far apart the slots are") {
+    SilentWindow window = refused(5, 1s, 1s);
+    Time now = start + 1001ms;
+    REQUIRE(window.available(now, 0, none) == 5);
+    window.succeed(now, now + 60ms, none);
+    window.refuse(refusal(now + 61ms, 5, 940ms), 940ms);
+    const Time end = now + 61ms + 940ms; // one passed from start + 1 s to here
+    CHECK(window.leaky());
+    CHECK(window.available(end - 1ms, 0, none) == 0);
+    CHECK(window.available(end + 1ms, 0, none) == 1);
+    CHECK(window.available(end + 1010ms, 0, none) == 2);
+    CHECK(SilentWindow(window).available(end + 4010ms, 0, none) == 5);
+    SECTION("which is tried once the whole limit has passed") {
+        now = end + 1ms;
+        for (int i = 0; i < 5; ++i, now += 1070ms) {
+            REQUIRE(window.available(now, 0, none) > 0);
+            window.succeed(now, now + 60ms, none);
+        }
+        now -= 1000ms; // no slot is back
+        CHECK(window.available(now, 0, none) == 1);
+        window.succeed(now, now + 60ms, none);
+        CHECK(window.available(now, 0, none) == 2);
+        window.refuse(refusal(now + 61ms, 5, 300ms), 300ms);
+        CHECK(window.available(now + 62ms, 0, none) == 0);
+    }
+}
+
+TEST_CASE("those that are refused together are one refusal") {
+    SilentWindow window = refused(5, 1s, 1s);
+    const Time now = start + 1001ms;
+    REQUIRE(window.available(now, 0, none) == 5);
+    for (int i = 0; i < 4; ++i)
+        window.succeed(now, now + 60ms, none);
+    window.refuse(refusal(now + 60ms, 5, 5s), 5s);
+    CHECK(window.leaky()); // somebody else took one
+    const Duration period = window.period();
+    window.refuse(refusal(now + 60ms, 5, 5s), 5s);
+    CHECK(window.period() == period);
+}
+
 TEST_CASE("a silent window says when to look again, and never now") {
     for (const Duration wait : {600ms, 4600ms}) {
         SilentWindow window = refused(5, 4600ms, wait);

@@ -8,6 +8,11 @@
 // One 429 with limit L, Reset-After A and wait w tells the algorithm. A leaky bucket (GCRA) refuses
 // while A - w = (L - 1) * T and w <= T, for T between two slots; in a fixed window A = w.
 //
+// So it is too where A names the next slot of a leaky bucket. That shows when the end is over and
+// fewer than L pass before the next 429: T is then what lies between two such ends, divided by how
+// many passed. Anybody else's requests look the same, so this T is a guess: once L have passed
+// without a refusal, one more goes at a time, and more with each success.
+//
 // Invariant: an end that a 429 has told is exact, and the whole limit goes behind it. One that was
 // reckoned from the period is an estimate: a single request goes first, and its answer tells.
 #ifndef SLUICE_CORE_SILENT_WINDOW_HPP
@@ -60,11 +65,13 @@ private:
     void spend(Time sent, Time received, Duration credit) noexcept;
     void learn_interval(Duration after, Duration wait, Duration unit) noexcept;
     void learn_period(const Observation& seen, Duration after) noexcept;
+    void guess_interval(Time end) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
 
     std::int64_t limit_ = 0;
     std::int64_t spent_ = 0;         ///< of a fixed window
-    std::int64_t since_refusal_ = 0; ///< successes
+    std::int64_t since_refusal_ = 0; ///< successes of what was sent since
+    Time struck_ = Time::min();      ///< when it refused last
     Time deadline_{};                ///< when all is back, without credit
     Time blocked_until_ = Time::min();
     Time rolled_ = Time::min();
@@ -73,8 +80,10 @@ private:
     Duration interval_{0}; ///< a slot of a leaky bucket takes no less
     Duration each_{0};     ///< nor much more: what a success adds
     bool leaky_ = false;
+    bool guessed_ = false; ///< its interval is no more than a guess
     bool has_deadline_ = false;
     bool told_ = false;      ///< deadline_ is from a 429
+    bool whole_ = false;     ///< the end that was over last was told: all should be back
     bool asking_ = false;    ///< an estimated end is over: one request goes first
     bool has_first_ = false; ///< first_sent_ is known
 };
@@ -85,10 +94,11 @@ inline void SilentWindow::learn_interval(Duration after, Duration wait, Duration
     constexpr Duration least_gap = std::chrono::milliseconds(50);
     const std::int64_t others = limit_ - 1;
     const Duration gap = after - wait;
-    const bool was_leaky = leaky_;
+    const bool was_leaky = leaky_ && !guessed_;
     leaky_ = others > 0 && gap > least_gap &&
              wait - rounding(wait, unit) <= (gap + rounding(wait, unit) + unit) / others;
     if (!leaky_) return;
+    guessed_ = false;
     if (!was_leaky) interval_ = each_ = Duration(0);
     if (was_leaky && since_refusal_ >= limit_) each_ += each_ / 64;
     interval_ = greater(interval_, greater((after - unit) / limit_, (gap - unit) / others));
@@ -102,15 +112,34 @@ inline void SilentWindow::learn_period(const Observation& seen, Duration after) 
     period_ = greater(period_, of_this ? after + elapsed : after);
 }
 
+/// Refused again before the whole limit has passed: a single slot was back at each end.
+inline void SilentWindow::guess_interval(Time end) noexcept {
+    constexpr int steps_to_double = 8;
+    const bool fewer = whole_ && since_refusal_ < limit_;
+    if ((!guessed_ && !fewer) || since_refusal_ == 0 || end <= blocked_until_) return;
+    const Duration each = (end - blocked_until_) / since_refusal_;
+    interval_ = guessed_ ? lesser(each, interval_ + interval_ / steps_to_double) : each;
+    each_ = interval_;
+    guessed_ = true;
+}
+
 inline void SilentWindow::refuse(const Observation& seen, Duration wait) noexcept {
-    const Duration after = seen.reset_after.value_or(wait);
+    Duration after = seen.reset_after.value_or(wait);
     if (seen.limit && *seen.limit > 0 && *seen.limit != limit_) {
         *this = SilentWindow();
         limit_ = *seen.limit;
     }
-    learn_interval(after, wait, seen.unit);
+    if (seen.sent > struck_) { // those that were under way together are refused together
+        learn_interval(after, wait, seen.unit);
+        if (!leaky_) guess_interval(seen.received + wait);
+        since_refusal_ = 0;
+        struck_ = seen.received;
+    }
     learn_period(seen, after);
-    since_refusal_ = 0;
+    if (guessed_) {
+        leaky_ = true;
+        after = wait + (limit_ - 1) * interval_;
+    }
     blocked_until_ = greater(blocked_until_, seen.received + wait);
     const Time end = seen.received + after + seen.unit;
     deadline_ = has_deadline_ && (told_ || leaky_) ? greater(deadline_, end) : end;
@@ -121,6 +150,7 @@ inline void SilentWindow::refuse(const Observation& seen, Duration wait) noexcep
 
 inline void SilentWindow::roll(Time now, Duration credit) noexcept {
     if (!has_deadline_ || now < deadline_ - credit) return;
+    whole_ = told_ && !leaky_;
     asking_ = !told_ && !leaky_;
     if (!asking_) has_first_ = false; // a 429 to the one that asks tells how long it really lasts
     spent_ = 0;
@@ -144,7 +174,7 @@ inline void SilentWindow::spend(Time sent, Time received, Duration credit) noexc
 
 inline void SilentWindow::succeed(Time sent, Time received, Duration credit) noexcept {
     spend(sent, received, credit);
-    ++since_refusal_;
+    if (sent > struck_) ++since_refusal_;
     if (sent >= rolled_) asking_ = false;
 }
 
@@ -157,7 +187,11 @@ inline std::int64_t SilentWindow::slots_missing(Time now, Duration credit) const
 inline std::int64_t SilentWindow::available(Time now, std::int64_t out, Duration credit) noexcept {
     if (now < blocked_until_) return 0;
     roll(now, credit);
-    if (leaky_ && has_deadline_) return limit_ - slots_missing(now, credit) - out;
+    if (leaky_ && has_deadline_) {
+        const std::int64_t room = limit_ - slots_missing(now, credit);
+        const std::int64_t trial = guessed_ ? since_refusal_ - limit_ + 1 : 0;
+        return greater(room, trial) - out;
+    }
     return (asking_ ? 1 : limit_ - spent_) - out;
 }
 
