@@ -49,7 +49,8 @@ class Route;
 namespace detail {
 template <FixedString Text>
 class RouteTemplate;
-constexpr bool speaks_of_bot_token(const Route& asked) noexcept; // in route_rules.hpp
+constexpr bool speaks_of_bot_token(const Route& asked) noexcept;
+[[nodiscard]] constexpr bool is_unusual(const Route& asked) noexcept; // in route_rules.hpp
 } // namespace detail
 
 /// One call of one route. A small value: copy it, compare it, use it as a key. It holds no
@@ -104,7 +105,9 @@ public:
 
     /// By default none where the path has a token, a webhook's or an interaction's, and bot
     /// elsewhere. Part of the route's identity, because the counters are others.
-    [[nodiscard]] constexpr Authorization authorization() const noexcept { return authorization_; }
+    [[nodiscard]] constexpr Authorization authorization() const noexcept {
+        return has_path_token() != unusual_ ? Authorization::none : Authorization::bot;
+    }
 
     /// Discord docs, "Rate Limits": interaction endpoints are not bound to the global limit, the
     /// callback and the follow-ups alike.
@@ -118,20 +121,24 @@ public:
 
     friend constexpr bool operator==(const Route& a, const Route& b) noexcept {
         return a.id_ == b.id_ && a.tag_ == b.tag_ && a.major_ == b.major_ &&
-               a.authorization_ == b.authorization_;
+               a.unusual_ == b.unusual_;
     }
 
 private:
     template <detail::FixedString Text>
     friend class detail::RouteTemplate;
     friend constexpr bool detail::speaks_of_bot_token(const Route& asked) noexcept;
+    friend constexpr bool detail::is_unusual(const Route& asked) noexcept;
 
     constexpr Route(std::uint64_t id, std::string_view text, std::uint8_t method, MajorKind kind,
                     bool of_another, detail::Arguments arguments);
 
+    [[nodiscard]] constexpr bool has_path_token() const noexcept {
+        return major_.family() == MajorKind::webhook_token;
+    }
     [[nodiscard]] constexpr Route with_authorization(Authorization authorization) const noexcept {
         Route changed = *this;
-        changed.authorization_ = authorization;
+        changed.unusual_ = (authorization == Authorization::none) != has_path_token();
         return changed;
     }
 
@@ -141,7 +148,7 @@ private:
     std::uint64_t message_id_ = 0;
     std::uint32_t tag_ = 0;
     std::uint8_t method_ = 0; ///< index into detail::methods
-    Authorization authorization_ = Authorization::bot;
+    bool unusual_ = false;    ///< its authorization is another than by default
     bool of_another_ = false; ///< see detail::is_of_another_individual
 };
 
@@ -239,8 +246,6 @@ constexpr Route::Route(std::uint64_t id, std::string_view text, std::uint8_t met
       text_{text},
       message_id_{id == detail::delete_message ? arguments[1].number : 0},
       method_{method},
-      authorization_{major_.family() == MajorKind::webhook_token ? Authorization::none
-                                                                 : Authorization::bot},
       of_another_{of_another} {}
 
 constexpr Route Route::sublimit(std::string_view name) const noexcept {

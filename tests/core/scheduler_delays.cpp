@@ -30,7 +30,7 @@ struct Client : CoreClient {
         Call& call = send({}, bound);
         REQUIRE(call.sent());
         answer(call, shows(1, 0, 10s));
-        call.place.not_before = now + time;
+        call.place.pause_until(now + time);
         retry(call);
         REQUIRE(call.waits());
         return call;
@@ -87,7 +87,7 @@ TEST_CASE("a pause that is over by the time of the retry is none") {
     client.pass(11s);
     Call& call = client.send({});
     client.answer(call, shows(1, 0, 0s));
-    call.place.not_before = client.now;
+    call.place.pause_until(client.now);
     client.retry(call);
     CHECK(client.time_until_sent(call) < 2s);
 }
@@ -171,7 +171,7 @@ TEST_CASE("thousands of pauses that end together are served in several calls, in
     const std::vector<Call*> calls = client.send(100, {});
     for (std::size_t i = 0; i < calls.size(); ++i) {
         client.answer(*calls[i], shows(1'000, 899, 60s));
-        calls[i]->place.not_before = client.now + 5s - Duration(i);
+        calls[i]->place.pause_until(client.now + 5s - Duration(i));
         client.retry(*calls[i]);
     }
     client.order.clear();

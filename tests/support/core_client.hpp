@@ -185,7 +185,7 @@ public:
 private:
     void submit(Call& call) {
         core::Lane& its_lane = lane(call.target);
-        const bool pauses = call.place.not_before > now;
+        const bool pauses = call.place.not_before() > now;
         if (!pauses && scheduler.try_admit(its_lane, now, call.place, call.min_remaining)) {
             order.push_back(call.number);
         } else {

@@ -55,7 +55,7 @@ struct Backoff {
 /// One more try of this request has failed in a way that may pass.
 inline void pause(Place& place, const Backoff& backoff, Time now) noexcept {
     if (place.failures < UINT8_MAX) ++place.failures;
-    place.not_before = now + pause_after(backoff, place.failures, place.arrival, now);
+    place.pause_until(now + pause_after(backoff, place.failures, place.arrival, now));
 }
 
 } // namespace sluice::core

@@ -16,6 +16,7 @@
 #include <sluice/core/time.hpp>
 
 #include <atomic>
+#include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -33,11 +34,10 @@ enum class SlotOf : std::uint8_t { nobody, token, address };
 
 /// Permission for one request, and what is held for it until its answer.
 struct Place {
-    Lane* lane = nullptr;     ///< the queue it was taken from; kept after settling, for a retry
-    Bucket* bucket = nullptr; ///< the bucket that issued it; null: nothing is held
-    Time sent{};
-    std::uint64_t arrival = 0;     ///< order of arrival; 0: has not arrived yet
-    Time not_before = Time::min(); ///< until then this request pauses, and nobody else does
+    Lane* lane = nullptr;      ///< the queue it was taken from; kept after settling, for a retry
+    Bucket* bucket = nullptr;  ///< the bucket that issued it; null: nothing is held
+    Time sent{};               ///< while it is taken
+    std::uint64_t arrival = 0; ///< order of arrival; 0: has not arrived yet
     GlobalLimit::Slot slot = 0;
     std::uint8_t token = 0;    ///< which of the bot's tokens it is for, counted round
     std::uint8_t failures = 0; ///< tries in a row after which it had to pause by itself
@@ -50,6 +50,13 @@ struct Place {
     DrawMask draws = 0;    ///< in which of the lane's draws it counts
 
     [[nodiscard]] bool taken() const noexcept { return bucket != nullptr; }
+    /// Once it has been settled: until then this request pauses, and nobody else does. It shares a
+    /// field with `sent`, which nobody asks for any more: each word of a ticket is moved often.
+    [[nodiscard]] Time not_before() const noexcept { return sent; }
+    void pause_until(Time at) noexcept {
+        assert(!taken());
+        sent = at;
+    }
 };
 
 enum class WaiterState : std::uint8_t { idle, queued, granted, refused };
@@ -71,7 +78,7 @@ struct Waiter : ListHook {
     std::uint32_t min_remaining =
         0; ///< refused at its turn when fewer requests remain, itself included
     HeapPosition bound_position = nowhere; ///< its bound is the key, if it has one
-    HeapPosition delay_position = nowhere; ///< while it pauses: Place::not_before is the key
+    HeapPosition delay_position = nowhere; ///< while it pauses: Place::not_before() is the key
     WaiterState state = WaiterState::idle;
     Refused why = Refused::ended; ///< beside WaiterState::refused
 };

@@ -61,13 +61,15 @@ struct TicketAccess {
     static void lose(Ticket& ticket) {
         if (ticket.place_.taken()) ticket.issuer_->lose(ticket.place_);
     }
-    /// The request has failed so many times in a row; returns how long it pauses.
+    /// The request has failed so many times in a row; returns how long it pauses. Lost if nobody
+    /// has settled it.
     static core::Duration pause(Ticket& ticket, const core::Backoff& backoff, int failures) {
+        lose(ticket);
         core::Place& place = ticket.place_;
         const core::Time now = ticket.issuer_->now();
         place.failures = static_cast<std::uint8_t>(std::clamp(failures - 1, 0, UINT8_MAX - 1));
         core::pause(place, backoff, now);
-        return place.not_before - now;
+        return place.not_before() - now;
     }
     /// What is asked for again: the ticket's place, which counts as lost if nobody has settled it.
     static core::Place again(Ticket& ticket) noexcept {

@@ -338,7 +338,7 @@ Engine<Clock, Mutex>::verdict_of(core::AnswerKind kind, const core::Place& place
     if (status != 429 && place.failures == 0) return {kind, false, {}};
     const auto at = scheduler_.predict(lane, now, place.arrival);
     return {kind, true,
-            core::greater(at.value_or(scheduler_.opens(lane, now)), place.not_before) - now};
+            core::greater(at.value_or(scheduler_.opens(lane, now)), place.not_before()) - now};
 }
 
 template <class Clock, class Mutex>

@@ -122,7 +122,7 @@ void Engine<Clock, Mutex>::enqueue(WaitOperation& operation, core::Lane& lane,
             operation.place.arrival == 0 ? UINT64_MAX : operation.place.arrival;
         const core::Time opens = scheduler_.predict(lane, now, arrival, core::Foresight::certain)
                                      .value_or(scheduler_.opens(lane, now));
-        const core::Time at = core::greater(opens, operation.place.not_before);
+        const core::Time at = core::greater(opens, operation.place.not_before());
         const core::Duration most = core::greater(core::Duration(0), *max_wait);
         if (at - now > most) {
             operation.refusal = std::make_unique<Refusal>(
@@ -148,7 +148,7 @@ void Engine<Clock, Mutex>::sort_out_finished(core::Time now) {
         if (operation.state == core::WaiterState::refused) {
             core::Lane& lane = *operation.place.lane;
             auto at = scheduler_.predict(lane, now, operation.place.arrival);
-            if (at) at = core::greater(*at, operation.place.not_before);
+            if (at) at = core::greater(*at, operation.place.not_before());
             if (operation.why == core::Refused::too_many_invalid)
                 at = scheduler_.gate().stopped_until(now);
             operation.refusal = std::make_unique<Refusal>(

@@ -39,8 +39,7 @@ inline constexpr std::uint64_t unusual_authorization = 0x6f74686572206f6eULL;
 /// Whether it is sent with another authorisation than is usual for its path: without the bot's
 /// token, or with it although a token stands in the path.
 [[nodiscard]] constexpr bool is_unusual(const Route& asked) noexcept {
-    const bool path_token = asked.major().family() == MajorKind::webhook_token;
-    return (asked.authorization() == Authorization::none) != path_token;
+    return asked.unusual_;
 }
 
 /// The family of all routes that write reactions. Staff, discord-api-docs#981 (2019-07): one bucket
@@ -85,7 +84,7 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
         identity_of("GET /lobbies/{}/messages"),
         identity_of("POST /lobbies/{}/messages"),
     };
-    if (asked.authorization_ == Authorization::none || asked.of_another_) return false;
+    if (asked.authorization() == Authorization::none || asked.of_another_) return false;
     if (asked.major().family() == MajorKind::webhook_token) return false;
     return std::find(bearer_only.begin(), bearer_only.end(), asked.id()) == bearer_only.end();
 }

@@ -152,12 +152,11 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
     }
     if (place.arrival == 0) place.arrival = ++arrivals_;
     waiter.state = WaiterState::queued;
-    waiter.place.sent = now; // until it is granted: since when it waits
     if (settings_.record_events) note_waiting(lane, place.arrival, now);
     ++queued_;
     if (bound != never) bounds_.set(waiter, bound);
-    if (place.not_before > now) [[unlikely]] {
-        delayed_.set(waiter, place.not_before);
+    if (place.not_before() > now) [[unlikely]] {
+        delayed_.set(waiter, place.not_before());
         return rest(*lane.bucket, now);
     }
     enter(waiter, now);

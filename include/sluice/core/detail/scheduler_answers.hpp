@@ -79,7 +79,6 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
     answer.seen.sent = place.sent;
     answer.seen.received = now;
     answer.old_token = place.token != token_;
-    judge(place, lane, answer, now);
     answer.draws = place.draws;
     if (registry_.any_joined()) [[unlikely]]
         follow_majors(lane, now);
@@ -87,6 +86,7 @@ inline AnswerKind Scheduler::answer(Place& place, Answer& answer, Time sent, Tim
     Bucket& issuer = uncount(place, now);
     apply(lane, issuer, answer, kind, now);
     unpin(place, now);
+    judge(place, lane, answer, now);
     return kind;
 }
 

@@ -29,12 +29,13 @@ inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answe
     // 0 is "a short delay", and less than the first pause would be asked again in vain.
     const Duration told = unready ? *answer.retry_after : Duration(0);
     if (told >= in_range(settings_.backoff.first) && told > Duration(0))
-        place.not_before = now + told + settings_.retry_margin;
+        place.pause_until(now + told + settings_.retry_margin);
 }
 
 /// Puts a queued waiter into its lane, in order of arrival. serve() has to follow.
 inline void Scheduler::enter(Waiter& waiter, Time now) {
     Lane& lane = *waiter.place.lane;
+    waiter.place.sent = now; // until it is granted: since when it waits here
     const bool retry = lane.queued != 0 && waiter.place.arrival < lane.waiting.back().place.arrival;
     lane.waiting.insert(retry ? find_turn(lane, waiter) : lane.waiting.end(), waiter);
     ++lane.queued;
