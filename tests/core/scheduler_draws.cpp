@@ -33,6 +33,8 @@ struct Tight {
     std::size_t routes = 1;
     Duration spread{0};     ///< over which the requests arrive
     bool next_slot = false; ///< Reset-After of a 429 is its wait, whatever the algorithm
+    bool nameless = false;  ///< a 429 shows the headers of successes, and the wait
+    std::uint64_t channels = 1;
 };
 
 /// So many requests, where the headers show 1000 per 5 s.
@@ -44,6 +46,12 @@ Tally meet(std::size_t requests, const Tight& tight) {
             const core::Answer answer = shown.decide(now);
             core::Answer refusal = enforced.decide(now);
             if (refusal.status != 429) return answer;
+            if (tight.nameless) {
+                core::Answer hidden = answer;
+                hidden.status = 429;
+                hidden.retry_after = refusal.retry_after;
+                return hidden;
+            }
             if (tight.next_slot) refusal.seen.reset_after = refusal.retry_after;
             if (tight.whole_seconds)
                 refusal.retry_after = std::chrono::ceil<std::chrono::seconds>(*refusal.retry_after);
@@ -51,7 +59,7 @@ Tally meet(std::size_t requests, const Tight& tight) {
         },
         tight.jitter);
     for (std::size_t i = 0; i < requests; ++i) {
-        course.send({.route = 1 + i % tight.routes});
+        course.send({.route = 1 + i % tight.routes, .channel = 1 + i % tight.channels});
         course.pass(tight.spread / static_cast<int>(requests));
     }
     return course.run();
@@ -123,10 +131,28 @@ TEST_CASE("a leaky limit whose 429s name the next slot as their end is told from
         CHECK((jitter > 0ms || tally.in_order));
         CHECK(tally.last_passed <= optimum(requests, limit) * 51 / 50 + 2 * jitter);
     };
-    check(60, {Algorithm::gcra, 3, 3s}, 0ms, 18);
-    check(80, {Algorithm::gcra, 4, 6s}, 0ms, 18);
+    check(60, {Algorithm::gcra, 3, 3s}, 0ms, 6);
+    check(80, {Algorithm::gcra, 4, 6s}, 0ms, 6);
     check(200, {Algorithm::gcra, 20, 10s}, 0ms, 8);
     check(200, {Algorithm::gcra, 20, 10s}, 60ms, 60);
+}
+
+TEST_CASE("lanes of many channels under one hidden limit go on one after the other") {
+    const auto check = [](std::size_t requests, const Limit& limit, std::uint64_t channels,
+                          int most_refused) {
+        for (const bool nameless : {false, true}) {
+            CAPTURE(requests, nameless);
+            const Tally tally = meet(
+                requests,
+                {.limit = limit, .next_slot = true, .nameless = nameless, .channels = channels});
+            CHECK(tally.refused <= most_refused);
+            CHECK(tally.last_passed <= optimum(requests, limit) * 51 / 50);
+            CHECK(tally.longest_silence <= limit.period + 500ms);
+        }
+    };
+    check(90, {Algorithm::gcra, 2, 2s}, 30, 250);
+    check(200, {Algorithm::fixed, 10, 5s}, 40, 420);
+    check(80, {Algorithm::gcra, 5, 8s}, 8, 300);
 }
 
 TEST_CASE("with jitter a limit that answers in its own name costs the jitter alone") {

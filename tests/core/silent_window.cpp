@@ -95,31 +95,55 @@ TEST_CASE("a second 429 before the whole limit has passed shows how far apart th
     CHECK(window.available(end + 1ms, 0, none) == 1);
     CHECK(window.available(end + 1010ms, 0, none) == 2);
     CHECK(SilentWindow(window).available(end + 4010ms, 0, none) == 5);
-    SECTION("which is tried once the whole limit has passed") {
+    SECTION("which is a guess, tried with the next success, then after two, then after four") {
         now = end + 1ms;
-        for (int i = 0; i < 5; ++i, now += 1070ms) {
-            REQUIRE(window.available(now, 0, none) > 0);
+        for (const int trust : {1, 2, 4}) {
+            CAPTURE(trust);
+            for (int i = 0; i < trust; ++i) {
+                const Time before = now;
+                while (window.available(now, 0, none) == 0)
+                    now += 10ms;
+                CHECK((i == 0 || now - before > 900ms));
+                CHECK(now - before < 1100ms);
+                window.succeed(now, now, none);
+            }
+            CHECK(window.available(now, 0, none) == 1); // although no slot is back
+            window.refuse(refusal(now + 61ms, 5, 940ms), 940ms);
+            CHECK(window.available(now + 61ms, 0, none) == 0);
+        }
+    }
+    SECTION("which is wrong if more pass") {
+        now = end + 1ms;
+        for (int i = 0; i < 5; ++i, now += 60ms) {
+            REQUIRE(window.available(now, 0, none) >= 1);
             window.succeed(now, now + 60ms, none);
         }
-        now -= 1000ms; // no slot is back
-        CHECK(window.available(now, 0, none) == 1);
-        window.succeed(now, now + 60ms, none);
-        CHECK(window.available(now, 0, none) == 2);
-        window.refuse(refusal(now + 61ms, 5, 300ms), 300ms);
-        CHECK(window.available(now + 62ms, 0, none) == 0);
+        CHECK(window.available(now, 0, none) == 5);
     }
+}
+
+TEST_CASE("no slot of a leaky bucket is further away than the time between two") {
+    SilentWindow window = refused(5, 4s, 4s);
+    const Time now = start + 4001ms;
+    REQUIRE(window.available(now, 0, none) == 5);
+    window.succeed(now, now, none);
+    window.succeed(now, now, none);
+    window.refuse(refusal(now + 61ms, 5, 3940ms), 3940ms); // somebody else took the others
+    CHECK_FALSE(window.leaky());
+    CHECK(window.available(now + 4002ms, 0, none) == 5);
 }
 
 TEST_CASE("those that are refused together are one refusal") {
     SilentWindow window = refused(5, 1s, 1s);
     const Time now = start + 1001ms;
     REQUIRE(window.available(now, 0, none) == 5);
-    for (int i = 0; i < 4; ++i)
-        window.succeed(now, now + 60ms, none);
-    window.refuse(refusal(now + 60ms, 5, 5s), 5s);
-    CHECK(window.leaky()); // somebody else took one
+    window.succeed(now, now + 60ms, none);
+    window.refuse(refusal(now + 60ms, 5, 940ms), 940ms);
+    REQUIRE(window.leaky());
     const Duration period = window.period();
-    window.refuse(refusal(now + 60ms, 5, 5s), 5s);
+    for (int i = 0; i < 3; ++i)
+        window.refuse(refusal(now + 60ms, 5, 940ms), 940ms);
+    CHECK(window.leaky());
     CHECK(window.period() == period);
 }
 

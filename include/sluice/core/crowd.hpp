@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Lanes of one family of routes that wait for one limit: a 429 of scope `shared` told several of
-// them the same end. How many may go then nobody has told, so they begin by slow start. Without it
-// all of them leave at once, and all but a few are refused again.
+// Lanes of one family of routes that wait for one limit: a 429 of scope `shared`, or of a limit
+// that no header of theirs shows, told several of them the same end. How many may go then nobody
+// has told, so they begin by slow start. Without it all of them leave at once, and all but a few
+// are refused again.
 #ifndef SLUICE_CORE_CROWD_HPP
 #define SLUICE_CORE_CROWD_HPP
 
@@ -21,7 +22,8 @@ struct Crowd {
     static constexpr Duration same_end = std::chrono::seconds(1);
 
     SlowStart start;
-    Fifo<LaneKey> waiting; ///< lanes whose end has come, in the order in which it came
+    Fifo<LaneKey> waiting;        ///< lanes whose end has come, in the order in which it came
+    Time succeeded = Time::min(); ///< when the request was sent that succeeded last
 
     /// A lane was told to wait until then. When others wait for the same, they begin together.
     void add(const Major& major, Time now, Time end) noexcept {

@@ -142,6 +142,7 @@ struct Lane : ListHook {
     [[no_unique_address]] LaneTraits traits;
     std::uint8_t strikes = 0;    ///< how many times in a row it was refused
     bool shared = false;         ///< what told blocked_until was a limit shared with others
+    bool crowded = false;        ///< that limit may count other lanes of its family as well
     bool in_line = false;        ///< its key waits in the crowd of its family
     std::uint16_t narrow = 0;    ///< 0: not at all; else one more than went before it was refused
     std::uint16_t passed = 0;    ///< while narrow: successes since

@@ -190,7 +190,7 @@ public:
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out. It leaves
     /// with a refusal when it is still queued at its bound.
-    /// Before Place::not_before it waits outside the lane, whose others go on, and enters it then.
+    /// Before Place::not_before() it waits outside the lane, whose others go on, and enters it then.
     void enqueue(Waiter& waiter, Lane& lane, Time now, Time bound = never);
     /// Takes a queued waiter out; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);
@@ -203,7 +203,7 @@ public:
     /// Applies an answer to the request of this place, and notes in it when that was sent and
     /// received. `sent` is when it really left, for the round trip, or `never` if nobody said.
     /// Afterwards the place is settled. If it then has failures the request may be repeated, and
-    /// pauses until Place::not_before, as after a 429 without any.
+    /// pauses until Place::not_before(), as after a 429 without any.
     AnswerKind answer(Place& place, Answer& answer, Time sent, Time now);
     /// The same for what nearly every answer is: a success that names the bucket it was expected
     /// from, while nobody waits there and nothing is in doubt. It asks once for all that answer()
@@ -308,7 +308,7 @@ private:
     /// Whether the lane waits for an answer, whatever room its bucket has.
     [[nodiscard]] static bool holds_back(const Lane& lane, Time now) noexcept {
         if (lane.holds_back()) return true;
-        const Crowd* crowd = lane.shared ? crowd_of(lane) : nullptr;
+        const Crowd* crowd = lane.crowded ? crowd_of(lane) : nullptr;
         return crowd != nullptr && crowd->start.opens(now) > now;
     }
     [[nodiscard]] static Crowd* crowd_of(const Lane& lane) noexcept {

@@ -10,8 +10,9 @@
 //
 // So it is too where A names the next slot of a leaky bucket. That shows when the end is over and
 // fewer than L pass before the next 429: T is then what lies between two such ends, divided by how
-// many passed. Anybody else's requests look the same, so this T is a guess: once L have passed
-// without a refusal, one more goes at a time, and more with each success.
+// many passed. Anybody else's requests look the same, so this T is a guess that is tried again and
+// again, each time it was right after twice as many successes: one more goes at a time, and more
+// with each success.
 //
 // Invariant: an end that a 429 has told is exact, and the whole limit goes behind it. One that was
 // reckoned from the period is an estimate: a single request goes first, and its answer tells.
@@ -65,7 +66,7 @@ private:
     void spend(Time sent, Time received, Duration credit) noexcept;
     void learn_interval(Duration after, Duration wait, Duration unit) noexcept;
     void learn_period(const Observation& seen, Duration after) noexcept;
-    void guess_interval(Time end) noexcept;
+    void guess_interval(Time end, Duration round_trip) noexcept;
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
 
     std::int64_t limit_ = 0;
@@ -79,6 +80,8 @@ private:
     Duration period_{0};   ///< the longest that a 429 has shown
     Duration interval_{0}; ///< a slot of a leaky bucket takes no less
     Duration each_{0};     ///< nor much more: what a success adds
+    Duration longest_wait_{0};
+    std::int64_t trust_ = 1; ///< so many successes, and a guess is tried
     bool leaky_ = false;
     bool guessed_ = false; ///< its interval is no more than a guess
     bool has_deadline_ = false;
@@ -112,13 +115,19 @@ inline void SilentWindow::learn_period(const Observation& seen, Duration after) 
     period_ = greater(period_, of_this ? after + elapsed : after);
 }
 
-/// Refused again before the whole limit has passed: a single slot was back at each end.
-inline void SilentWindow::guess_interval(Time end) noexcept {
-    constexpr int steps_to_double = 8;
+/// Refused again before the whole limit has passed: a single slot was back at each end. No next
+/// slot is further away than the time between two.
+inline void SilentWindow::guess_interval(Time end, Duration round_trip) noexcept {
+    constexpr int fraction = 8;
+    constexpr std::int64_t longest_trust = 1024;
     const bool fewer = whole_ && since_refusal_ < limit_;
     if ((!guessed_ && !fewer) || since_refusal_ == 0 || end <= blocked_until_) return;
     const Duration each = (end - blocked_until_) / since_refusal_;
-    interval_ = guessed_ ? lesser(each, interval_ + interval_ / steps_to_double) : each;
+    const Duration doubt = each / fraction + round_trip;
+    if (!guessed_ && longest_wait_ > each + doubt) return;
+    const bool confirmed = guessed_ && interval_ <= each + doubt && each <= interval_ + doubt;
+    trust_ = confirmed ? lesser(2 * trust_, longest_trust) : 1;
+    interval_ = guessed_ ? lesser(each, interval_ + interval_ / fraction) : each;
     each_ = interval_;
     guessed_ = true;
 }
@@ -129,9 +138,11 @@ inline void SilentWindow::refuse(const Observation& seen, Duration wait) noexcep
         *this = SilentWindow();
         limit_ = *seen.limit;
     }
+    const Duration told = lesser(after, wait); // a wait that did not suffice has grown
+    longest_wait_ = greater(longest_wait_, told);
     if (seen.sent > struck_) { // those that were under way together are refused together
         learn_interval(after, wait, seen.unit);
-        if (!leaky_) guess_interval(seen.received + wait);
+        if (!leaky_) guess_interval(seen.received + told, seen.received - seen.sent);
         since_refusal_ = 0;
         struck_ = seen.received;
     }
@@ -189,7 +200,7 @@ inline std::int64_t SilentWindow::available(Time now, std::int64_t out, Duration
     roll(now, credit);
     if (leaky_ && has_deadline_) {
         const std::int64_t room = limit_ - slots_missing(now, credit);
-        const std::int64_t trial = guessed_ ? since_refusal_ - limit_ + 1 : 0;
+        const std::int64_t trial = guessed_ ? since_refusal_ - trust_ + 1 : 0;
         return greater(room, trial) - out;
     }
     return (asking_ ? 1 : limit_ - spent_) - out;

@@ -197,7 +197,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
 inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (lane.was_refused()) [[unlikely]]
         lane.succeed(answer.seen.sent);
-    if (lane.shared) [[unlikely]]
+    if (lane.crowded) [[unlikely]]
         note_crowd_success(lane, answer.seen.sent, now);
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {

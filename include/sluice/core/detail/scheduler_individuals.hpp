@@ -84,7 +84,7 @@ inline void Scheduler::pass(const Lane& lane, Time now, Place& place) {
     outage_of(who).start.pass(now);
     gate_->pass(now);
     if (lane.traits.path_token && !latches_.empty()) try_latch(lane, now);
-    Crowd* crowd = lane.shared ? crowd_of(lane) : nullptr;
+    Crowd* crowd = lane.crowded ? crowd_of(lane) : nullptr;
     place.in_crowd = crowd != nullptr;
     if (crowd != nullptr) crowd->start.pass(now);
 }
@@ -122,9 +122,11 @@ inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, Answ
                         settings_.backoff.most);
 }
 
-/// A limit shared with others refused a request of this lane, which waits for its end.
+/// A limit that no header of this lane shows refused a request of it: it waits for the end told.
+/// Others may wait for the same one.
 inline void Scheduler::join_crowd(Lane& lane, Time now) {
     if (lane.family == nullptr) return;
+    lane.crowded = true;
     if (lane.family->crowd == nullptr) lane.family->crowd = std::make_unique<Crowd>();
     Crowd& crowd = *lane.family->crowd;
     const bool idle = crowd.start.idle();
@@ -150,13 +152,14 @@ inline void Scheduler::note_crowd_success(const Lane& lane, Time sent, Time now)
     Crowd* crowd = crowd_of(lane);
     if (crowd == nullptr) return;
     crowd->start.succeed(sent);
+    crowd->succeeded = greater(crowd->succeeded, sent);
     if (crowd->start.idle()) --crowds_;
     serve_crowd(*crowd, now);
 }
 
 /// Its time has come, and others of its crowd find out first whether it may go.
 inline void Scheduler::wait_in_line(Lane& lane) {
-    if (lane.in_line || !lane.shared || crowd_of(lane) == nullptr) return;
+    if (lane.in_line || !lane.crowded || crowd_of(lane) == nullptr) return;
     lane.family->crowd->waiting.push_back({lane.route, lane.major(), lane.tag});
     lane.in_line = true;
 }

@@ -42,6 +42,9 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
     const bool hidden = kind == AnswerKind::headerless || kind == AnswerKind::sublimit ||
                         kind == AnswerKind::shared_limit;
     const bool own = kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
+    const Crowd* crowd = crowd_of(lane);
+    // Others of ours have taken what came back: that does not show that the wait was too short.
+    if (crowd != nullptr && crowd->succeeded > lane.struck) lane.strikes = 0;
     const bool news = own && lane.strike(answer.seen.sent, now);
     if (hidden && news) lane.narrow_down();
     const Duration wait = wait_of(lane, answer, kind);
@@ -62,6 +65,7 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
         break;
     case AnswerKind::sublimit:
         block_lane(lane, now + wait);
+        join_crowd(lane, now);
         accept_refusal(lane, answer);
         break;
     default: // shared: what others spend lowers no count of ours
@@ -120,6 +124,7 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
         return;
     }
     block_lane(lane, now + wait);
+    join_crowd(lane, now);
     if (Bucket* named = refused_by(lane, answer, now)) {
         named->refuse_hidden(answer.seen, wait, credit(now));
         named->settle_lost(answer.seen.sent, now);
@@ -132,6 +137,7 @@ inline void Scheduler::block_lane(Lane& lane, Time until, bool shared) {
     if (until > lane.blocked_until) {
         lane.blocked_until = until;
         lane.shared = shared;
+        lane.crowded = false;
     }
     refuse_bounds_before(lane, lane.blocked_until);
 }

@@ -138,7 +138,7 @@ void Scheduler::restore_lane(const SavedLane& saved, Time then, Time now) {
     Bucket& home = *lane.bucket;
     if (&home != &bucket) registry_.move_lane(lane, bucket);
     if (saved.blocked_for > Duration(0)) lane.blocked_until = then + saved.blocked_for;
-    lane.shared = saved.shared;
+    lane.shared = lane.crowded = saved.shared;
     lane.strikes = lesser(saved.strikes, Lane::most_strikes);
     lane.narrow = saved.narrow;
     leave_empty(home, now);
