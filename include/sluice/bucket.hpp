@@ -9,12 +9,14 @@
 #ifndef SLUICE_BUCKET_HPP
 #define SLUICE_BUCKET_HPP
 
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/issuer.hpp>
 #include <sluice/options.hpp>
 #include <sluice/response.hpp>
 #include <sluice/route.hpp>
 #include <sluice/ticket.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
 #include <memory>
@@ -35,13 +37,15 @@ public:
     [[nodiscard]] boost::asio::awaitable<Ticket> acquire(AcquireOptions options) const {
         return detail::acquire(issuer_, route_, options);
     }
-    template <class CompletionToken>
-    auto async_acquire(const AcquireOptions& options, CompletionToken&& token) const {
+    template <class CompletionToken = detail::DefaultToken<boost::asio::any_io_executor>>
+    auto async_acquire(const AcquireOptions& options,
+                       CompletionToken&& token = CompletionToken()) const {
         return detail::async_acquire(issuer_, route_, options,
                                      std::forward<CompletionToken>(token));
     }
-    template <class CompletionToken>
-    auto async_acquire(CompletionToken&& token) const {
+    template <detail::TokenBeside<AcquireOptions> CompletionToken =
+                  detail::DefaultToken<boost::asio::any_io_executor>>
+    auto async_acquire(CompletionToken&& token = CompletionToken()) const {
         return async_acquire(AcquireOptions(), std::forward<CompletionToken>(token));
     }
     [[nodiscard]] std::optional<Ticket> try_acquire() const {
@@ -57,7 +61,7 @@ public:
     [[nodiscard]] const Route& route() const noexcept { return route_; }
 
 private:
-    template <class, class>
+    template <class, class, class>
     friend class BasicBucketManager;
     Bucket(std::shared_ptr<detail::Issuer> issuer, const Route& route)
         : issuer_(std::move(issuer)), route_(route) {}

@@ -16,6 +16,7 @@
 #include <sluice/core/time.hpp>
 #include <sluice/detail/acquire.hpp>
 #include <sluice/detail/engine.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/snapshot_json.hpp>
 #include <sluice/error.hpp>
 #include <sluice/null_mutex.hpp>
@@ -47,10 +48,17 @@ namespace sluice {
 /// settled; it and they may outlive the execution context, in any order.
 /// *Clock*: a chrono clock, or testing::ManualClock for virtual time; now() is called from several
 /// threads at once, and must neither block nor call the manager. Should it run backwards, time
-/// stands still. *Mutex*: any Lockable.
-template <class Clock, class Mutex = std::mutex>
+/// stands still. *Mutex*: any Lockable. *Executor*: any_io_executor, or what as_default_on_t makes
+/// of it.
+template <class Clock, class Mutex = std::mutex, class Executor = boost::asio::any_io_executor>
 class BasicBucketManager {
 public:
+    using executor_type = Executor;
+    template <class Other>
+    struct rebind_executor {
+        using other = BasicBucketManager<Clock, Mutex, Other>;
+    };
+
     explicit BasicBucketManager(boost::asio::any_io_executor executor, const Options& options = {},
                                 Clock clock = Clock())
         : engine_(std::make_shared<Engine>(std::move(executor), options, std::move(clock))) {
@@ -61,9 +69,17 @@ public:
     explicit BasicBucketManager(Context& context, const Options& options = {},
                                 Clock clock = Clock())
         : BasicBucketManager(context.get_executor(), options, std::move(clock)) {}
+    /// For as_default_on(): takes over from a manager that nothing was asked of yet, and which may
+    /// only be destroyed afterwards.
+    template <class Other>
+    requires(!std::same_as<Other, Executor>) explicit BasicBucketManager(
+        BasicBucketManager<Clock, Mutex, Other>&& other) noexcept
+        : engine_(std::move(other.engine_)) {}
     BasicBucketManager(const BasicBucketManager&) = delete;
     BasicBucketManager& operator=(const BasicBucketManager&) = delete;
-    ~BasicBucketManager() { engine_->close(); }
+    ~BasicBucketManager() {
+        if (engine_) engine_->close();
+    }
 
     /// A ticket for one request of the route, as soon as it may go. Does not suspend when that is
     /// now and nobody is overtaken. The place in the queue is taken when it is first awaited.
@@ -93,12 +109,14 @@ public:
     /// *Executor*: completes on the handler's associated executor, else the manager's; never inside
     /// this call. Once the manager's context has ended there is none left: then errc::closed comes
     /// on Asio's system executor.
-    template <class CompletionToken>
-    auto async_acquire(Route route, AcquireOptions options, CompletionToken&& token) {
+    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    template <class CompletionToken = detail::DefaultToken<Executor>>
+    auto async_acquire(Route route, AcquireOptions options,
+                       CompletionToken&& token = CompletionToken()) {
         return detail::async_acquire(engine_, route, options, std::forward<CompletionToken>(token));
     }
-    template <class CompletionToken>
-    auto async_acquire(Route route, CompletionToken&& token) {
+    template <detail::TokenBeside<AcquireOptions> CompletionToken = detail::DefaultToken<Executor>>
+    auto async_acquire(Route route, CompletionToken&& token = CompletionToken()) {
         return async_acquire(route, AcquireOptions(), std::forward<CompletionToken>(token));
     }
 
@@ -185,10 +203,13 @@ public:
 
     /// Empty once its context has ended. By Asio's rule a copy of a strand may not outlive the
     /// context, so a thread that the context does not wait for should not hold one.
-    [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
+    [[nodiscard]] executor_type get_executor() const { return engine_->executor(); }
 
 private:
     using Engine = detail::Engine<Clock, Mutex>;
+    template <class, class, class>
+    friend class BasicBucketManager;
+
     std::shared_ptr<Engine> engine_;
 };
 

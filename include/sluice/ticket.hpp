@@ -16,11 +16,13 @@
 #include <sluice/core/lane.hpp>
 #include <sluice/core/scheduler.hpp>
 #include <sluice/core/time.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/issuer.hpp>
 #include <sluice/detail/wait_operation.hpp>
 #include <sluice/error.hpp>
 #include <sluice/response.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -137,8 +139,8 @@ public:
     /// *Errors*, *cancellation*, *threads*: as BucketManager::async_acquire.
     /// *Executor*: likewise; but an empty ticket knows no manager, so its errc::closed comes on the
     /// handler's associated executor, without one on Asio's system executor.
-    template <class CompletionToken>
-    auto async_reacquire(CompletionToken && token);
+    template <class CompletionToken = detail::DefaultToken<boost::asio::any_io_executor>>
+    auto async_reacquire(CompletionToken && token = CompletionToken());
 
     /// Beside the error of an asynchronous acquire: what Error carries.
     [[nodiscard]] Refusal refusal() const {

@@ -8,17 +8,18 @@
 #include <sluice/core/backoff.hpp>
 #include <sluice/core/time.hpp>
 #include <sluice/detail/frame_wait.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/ticket.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/append.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/deferred.hpp>
-#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 namespace sluice::detail {
@@ -133,9 +134,46 @@ struct StartWait {
             core::Lane* const lane = operation.place.lane;
             if (lane != nullptr) lane->holders.fetch_add(1, std::memory_order_relaxed);
         }
-        operation.connect_cancellation();
-        starter->start(operation, request);
+        operation.begin([&](WaitOperation& begun) { starter->start(begun, request); });
     }
+};
+
+/// A handler that is called at once with its ticket.
+template <class Handler>
+struct Granted {
+    Handler handler;
+    Ticket ticket;
+
+    void operator()() { std::move(handler)(boost::system::error_code(), std::move(ticket)); }
+};
+
+/// The same for whoever has the issuer. Adapters of tokens ask it for an executor.
+class StartAcquire {
+public:
+    using executor_type = boost::asio::any_io_executor;
+
+    explicit StartAcquire(std::shared_ptr<Issuer> issuer) noexcept : issuer_(std::move(issuer)) {}
+    [[nodiscard]] executor_type get_executor() const noexcept {
+        return or_system(issuer_->executor());
+    }
+    template <class Handler>
+    void operator()(Handler&& handler, const Route& route, const AcquireOptions& options) const {
+        if constexpr (has_immediate_executor<std::decay_t<Handler>>) {
+            Ticket ticket;
+            if (TicketAccess::take(ticket, issuer_, route, options.min_remaining)) {
+                TicketAccess::bound(ticket, options);
+                return complete_at_once(handler, get_executor(), [&] {
+                    return Granted<std::decay_t<Handler>>{std::forward<Handler>(handler),
+                                                          std::move(ticket)};
+                });
+            }
+        }
+        StartWait()(std::forward<Handler>(handler), DeliverTicket{TicketAccess::bound_of(options)},
+                    issuer_, WaitRequest{route, options});
+    }
+
+private:
+    std::shared_ptr<Issuer> issuer_;
 };
 
 /// The same for a coroutine, whose operation lies in its frame.
@@ -154,28 +192,41 @@ struct StartFrameWait {
 };
 
 /// The same lane and arrival number again, when the operation is really begun.
-struct StartAgain {
+class StartAgain {
+    struct NoIssuer {
+        [[nodiscard]] static boost::asio::any_io_executor executor() { return {}; }
+    };
+
+public:
+    using executor_type = boost::asio::any_io_executor;
+
+    explicit StartAgain(Ticket& ticket) noexcept : ticket_(&ticket) {}
+    [[nodiscard]] executor_type get_executor() const noexcept {
+        const std::shared_ptr<Issuer>& issuer = TicketAccess::issuer(*ticket_);
+        return or_system(issuer ? issuer->executor() : executor_type());
+    }
     template <class Handler>
-    void operator()(Handler&& handler, Ticket* ticket) const {
-        const std::shared_ptr<Issuer>& issuer = TicketAccess::issuer(*ticket);
+    void operator()(Handler&& handler) const {
+        const std::shared_ptr<Issuer>& issuer = TicketAccess::issuer(*ticket_);
         if (issuer == nullptr) {
             const boost::system::error_code closed = errc::closed;
-            const auto executor = boost::asio::get_associated_executor(handler);
-            boost::asio::post(executor,
-                              boost::asio::append(std::forward<Handler>(handler), closed));
+            const HandlerExecutors<std::decay_t<Handler>> executors(handler, NoIssuer());
+            executors.post(boost::asio::append(std::forward<Handler>(handler), closed));
             return;
         }
-        StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket}, issuer,
-                    TicketAccess::request_again(*ticket), ticket);
+        StartWait()(std::forward<Handler>(handler), DeliverAgain{ticket_}, issuer,
+                    TicketAccess::request_again(*ticket_), ticket_);
     }
+
+private:
+    Ticket* ticket_;
 };
 
 template <class CompletionToken>
 auto async_acquire(std::shared_ptr<Issuer> issuer, const Route& route,
                    const AcquireOptions& options, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code, Ticket)>(
-        StartWait(), token, DeliverTicket{TicketAccess::bound_of(options)}, std::move(issuer),
-        WaitRequest{route, options});
+        StartAcquire(std::move(issuer)), token, route, options);
 }
 
 /// Stands for an AcquireOptions that nobody has set, and costs a coroutine nothing to keep.
@@ -228,7 +279,7 @@ namespace sluice {
 template <class CompletionToken>
 auto Ticket::async_reacquire(CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
-        detail::StartAgain(), token, this);
+        detail::StartAgain(*this), token);
 }
 
 } // namespace sluice

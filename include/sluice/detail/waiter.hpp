@@ -16,6 +16,7 @@
 #define SLUICE_DETAIL_WAITER_HPP
 
 #include <sluice/detail/context_service.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/outcome.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -23,13 +24,10 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
-#include <boost/asio/execution.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/prefer.hpp>
-#include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
-#include <boost/asio/system_executor.hpp>
 
 #include <atomic>
 #include <memory>
@@ -71,12 +69,6 @@ protected:
     ~BasicWaitOperation() = default;
 };
 
-/// The execution context behind an executor.
-template <class Executor>
-boost::asio::execution_context& context_of(const Executor& executor) {
-    return boost::asio::query(executor, boost::asio::execution::context);
-}
-
 /// Whose memory an operation takes: its delivery's, or else its handler's, or else what its thread
 /// has just let go of, as Asio's own operations do.
 template <class Handler, class Deliver>
@@ -94,9 +86,7 @@ auto memory_of(const Handler& handler, const Deliver& deliver) noexcept {
 template <class Operation, class Handler, class Deliver>
 class HandlerOperation final : public Operation {
     using Owner = typename Operation::Owner;
-    using Candidate = boost::asio::associated_executor_t<Handler, boost::asio::any_io_executor>;
-    using Executor = std::decay_t<decltype(boost::asio::prefer(
-        std::declval<const Candidate&>(), boost::asio::execution::outstanding_work.tracked))>;
+    using Executors = HandlerExecutors<Handler>;
     using Allocator = typename std::allocator_traits<decltype(memory_of(
         std::declval<const Handler&>(),
         std::declval<const Deliver&>()))>::template rebind_alloc<HandlerOperation>;
@@ -104,19 +94,37 @@ class HandlerOperation final : public Operation {
 public:
     static HandlerOperation& make(std::shared_ptr<Owner> issuer, Handler handler, Deliver deliver) {
         Allocator allocator(memory_of(handler, deliver));
-        const Candidate executor = executor_of(handler, *issuer);
-        BasicContextService<Owner>::watch(context_of(executor), issuer);
+        Executors executors(handler, *issuer);
+        BasicContextService<Owner>::watch(context_of(executors.base()), issuer);
         HandlerOperation* memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
         try {
             return *new (memory) HandlerOperation(std::move(issuer), std::move(handler),
-                                                  std::move(deliver), executor);
+                                                  std::move(deliver), std::move(executors));
         } catch (...) {
             std::allocator_traits<Allocator>::deallocate(allocator, memory, 1);
             throw;
         }
     }
 
-    void post() override { boost::asio::post(executor_, Posted(this)); }
+    void post() override {
+        if constexpr (has_immediate_executor<Handler>) {
+            if (phase_.leave_to_starter()) return;
+        }
+        executors_.post(Posted(this));
+    }
+
+    /// Calls `start()`, which publishes the operation. What has finished before that returns is
+    /// completed here if the handler has an immediate executor, and else was posted as always.
+    template <class Start>
+    void begin(Start start) {
+        connect_cancellation();
+        start(*this);
+        if constexpr (has_immediate_executor<Handler>) {
+            if (phase_.is_left())
+                complete_at_once(handler_, or_system(this->issuer->executor()),
+                                 [&] { return Posted(this); });
+        }
+    }
 
     void run() override {
         // The result leaves this memory before it is freed, and it is freed before the handler
@@ -124,7 +132,7 @@ public:
         auto result = this->finish();
         Deliver deliver = std::move(deliver_);
         // Work is released only after the handler has run: a context must not stop in between.
-        [[maybe_unused]] const Executor keep_running = std::move(executor_);
+        [[maybe_unused]] const Executors keep_running = std::move(executors_);
         Handler handler = release();
         deliver(handler, result);
     }
@@ -138,39 +146,28 @@ public:
     /// A handler with an allocator of its own wants its posted function to be allocated there.
     [[nodiscard]] const boost::asio::any_io_executor* shared_executor() const noexcept override {
         constexpr bool ordinary =
-            std::is_same_v<boost::asio::associated_allocator_t<Handler>, std::allocator<void>>;
-        if constexpr (ordinary && std::is_same_v<Executor, boost::asio::any_io_executor>) {
-            return &executor_;
+            std::is_same_v<boost::asio::associated_allocator_t<Handler>, std::allocator<void>> &&
+            !has_immediate_executor<Handler>;
+        if constexpr (ordinary) {
+            return executors_.shared();
         } else {
             return nullptr;
         }
     }
 
     [[nodiscard]] const boost::asio::execution_context& context() const noexcept override {
-        return context_of(executor_);
+        return context_of(executors_.base());
     }
 
     void destroy() noexcept override {
         [[maybe_unused]] const Handler handler = release(); // dies last: this memory is free again
     }
 
+private:
     /// Must come before the operation is published.
     void connect_cancellation() {
         auto slot = boost::asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected()) slot.template emplace<Canceller>(*this);
-    }
-
-private:
-    /// The handler's own, or else the issuer's, who is asked only then: it takes a lock. It has
-    /// none any more once its context has ended, and refuses everybody.
-    static Candidate executor_of(const Handler& handler, const Owner& issuer) {
-        Candidate own =
-            boost::asio::get_associated_executor(handler, boost::asio::any_io_executor());
-        if constexpr (std::is_same_v<Candidate, boost::asio::any_io_executor>) {
-            if (!own) own = issuer.executor();
-            if (!own) own = boost::asio::system_executor();
-        }
-        return own;
     }
 
     /// What the slot holds. A signal may go before the operation (when an io_context is destroyed
@@ -195,10 +192,9 @@ private:
     };
 
     HandlerOperation(std::shared_ptr<Owner> from, Handler&& handler, Deliver&& deliver,
-                     const Candidate& executor)
+                     Executors&& executors)
         : Operation(std::move(from)),
-          executor_(
-              boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked)),
+          executors_(std::move(executors)),
           handler_(std::move(handler)),
           deliver_(std::move(deliver)) {}
     ~HandlerOperation() = default;
@@ -236,9 +232,12 @@ private:
 
     // First, because to make it may fail: the handler must not be in here then. It may own the
     // frame that this lies in.
-    Executor executor_;
+    Executors executors_;
     Handler handler_;
     [[no_unique_address]] Deliver deliver_;
+    [[no_unique_address]] std::conditional_t<has_immediate_executor<Handler>, StartPhase,
+                                             NoStartPhase>
+        phase_;
 };
 
 } // namespace sluice::detail

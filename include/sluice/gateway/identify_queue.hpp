@@ -15,6 +15,7 @@
 #ifndef SLUICE_GATEWAY_IDENTIFY_QUEUE_HPP
 #define SLUICE_GATEWAY_IDENTIFY_QUEUE_HPP
 
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/identify_engine.hpp>
 #include <sluice/gateway/identify_options.hpp>
@@ -41,9 +42,16 @@ namespace sluice::gateway {
 /// *End*: destroying it ends waiters with errc::closed. Permits may outlive it; it and they may
 /// outlive the execution context, in any order.
 /// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
-template <class Clock, class Mutex = std::mutex>
+/// *Executor*: any_io_executor, or what as_default_on_t makes of it.
+template <class Clock, class Mutex = std::mutex, class Executor = boost::asio::any_io_executor>
 class BasicIdentifyQueue {
 public:
+    using executor_type = Executor;
+    template <class Other>
+    struct rebind_executor {
+        using other = BasicIdentifyQueue<Clock, Mutex, Other>;
+    };
+
     /// *Errors*: throws InvalidSessionStartLimit, as update() does.
     BasicIdentifyQueue(boost::asio::any_io_executor executor, const SessionStartLimit& limit,
                        const IdentifyQueueOptions& options = {}, Clock clock = Clock())
@@ -55,9 +63,17 @@ public:
     BasicIdentifyQueue(Context& context, const SessionStartLimit& limit,
                        const IdentifyQueueOptions& options = {}, Clock clock = Clock())
         : BasicIdentifyQueue(context.get_executor(), limit, options, std::move(clock)) {}
+    /// For as_default_on(): takes over from a queue that nothing was asked of yet, and which may
+    /// only be destroyed afterwards.
+    template <class Other>
+    requires(!std::same_as<Other, Executor>) explicit BasicIdentifyQueue(
+        BasicIdentifyQueue<Clock, Mutex, Other>&& other) noexcept
+        : engine_(std::move(other.engine_)) {}
     BasicIdentifyQueue(const BasicIdentifyQueue&) = delete;
     BasicIdentifyQueue& operator=(const BasicIdentifyQueue&) = delete;
-    ~BasicIdentifyQueue() { engine_->close(); }
+    ~BasicIdentifyQueue() {
+        if (engine_) engine_->close();
+    }
 
     /// Returns when the shard may identify; does not suspend when that is now. The place in the
     /// queue is taken when it is first awaited. The permit may be dropped: then the identify counts
@@ -83,13 +99,16 @@ public:
     /// the order in which completions are posted.
     /// *Executor*: completes on the handler's associated executor, else the queue's; never inside
     /// this call.
-    template <class CompletionToken>
-    auto async_acquire(std::uint64_t shard_id, IdentifyOptions options, CompletionToken&& token) {
+    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    template <class CompletionToken = sluice::detail::DefaultToken<Executor>>
+    auto async_acquire(std::uint64_t shard_id, IdentifyOptions options,
+                       CompletionToken&& token = CompletionToken()) {
         return detail::async_acquire(engine_, shard_id, options,
                                      std::forward<CompletionToken>(token));
     }
-    template <class CompletionToken>
-    auto async_acquire(std::uint64_t shard_id, CompletionToken&& token) {
+    template <sluice::detail::TokenBeside<IdentifyOptions> CompletionToken =
+                  sluice::detail::DefaultToken<Executor>>
+    auto async_acquire(std::uint64_t shard_id, CompletionToken&& token = CompletionToken()) {
         return async_acquire(shard_id, IdentifyOptions(), std::forward<CompletionToken>(token));
     }
 
@@ -131,10 +150,13 @@ public:
 
     /// Empty once its context has ended. By Asio's rule a copy of a strand may not outlive the
     /// context, so a thread that the context does not wait for should not hold one.
-    [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
+    [[nodiscard]] executor_type get_executor() const { return engine_->executor(); }
 
 private:
     using Engine = detail::IdentifyEngine<Clock, Mutex>;
+    template <class, class, class>
+    friend class BasicIdentifyQueue;
+
     std::shared_ptr<Engine> engine_;
 };
 

@@ -14,6 +14,7 @@
 #ifndef SLUICE_GATEWAY_SEND_LIMITER_HPP
 #define SLUICE_GATEWAY_SEND_LIMITER_HPP
 
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/send_engine.hpp>
 #include <sluice/gateway/opcode.hpp>
@@ -41,9 +42,16 @@ namespace sluice::gateway {
 /// *End*: destroying it ends waiters with errc::closed. Permits may outlive it; it and they may
 /// outlive the execution context, in any order.
 /// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
-template <class Clock, class Mutex = std::mutex>
+/// *Executor*: any_io_executor, or what as_default_on_t makes of it.
+template <class Clock, class Mutex = std::mutex, class Executor = boost::asio::any_io_executor>
 class BasicSendLimiter {
 public:
+    using executor_type = Executor;
+    template <class Other>
+    struct rebind_executor {
+        using other = BasicSendLimiter<Clock, Mutex, Other>;
+    };
+
     explicit BasicSendLimiter(boost::asio::any_io_executor executor,
                               const SendLimiterOptions& options = {}, Clock clock = Clock())
         : engine_(std::make_shared<Engine>(std::move(executor), options, std::move(clock))) {
@@ -54,9 +62,17 @@ public:
     explicit BasicSendLimiter(Context& context, const SendLimiterOptions& options = {},
                               Clock clock = Clock())
         : BasicSendLimiter(context.get_executor(), options, std::move(clock)) {}
+    /// For as_default_on(): takes over from a limiter that nothing was asked of yet, and which may
+    /// only be destroyed afterwards.
+    template <class Other>
+    requires(!std::same_as<Other, Executor>) explicit BasicSendLimiter(
+        BasicSendLimiter<Clock, Mutex, Other>&& other) noexcept
+        : engine_(std::move(other.engine_)) {}
     BasicSendLimiter(const BasicSendLimiter&) = delete;
     BasicSendLimiter& operator=(const BasicSendLimiter&) = delete;
-    ~BasicSendLimiter() { engine_->close(); }
+    ~BasicSendLimiter() {
+        if (engine_) engine_->close();
+    }
 
     /// Permission for one event, as soon as it may be sent. Does not suspend when that is now and
     /// nobody is overtaken. The place in the queue is taken when it is first awaited. The permit
@@ -79,13 +95,16 @@ public:
     /// lists) lets others pass. A presence update takes the turn of the one that it supersedes.
     /// *Executor*: completes on the handler's associated executor, else the limiter's; never inside
     /// this call.
-    template <class CompletionToken>
-    auto async_acquire(Opcode opcode, SendOptions options, CompletionToken&& token) {
+    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    template <class CompletionToken = sluice::detail::DefaultToken<Executor>>
+    auto async_acquire(Opcode opcode, SendOptions options,
+                       CompletionToken&& token = CompletionToken()) {
         return detail::async_acquire(engine_, detail::request_of(opcode, options), options.bytes,
                                      std::forward<CompletionToken>(token));
     }
-    template <class CompletionToken>
-    auto async_acquire(Opcode opcode, CompletionToken&& token) {
+    template <sluice::detail::TokenBeside<SendOptions> CompletionToken =
+                  sluice::detail::DefaultToken<Executor>>
+    auto async_acquire(Opcode opcode, CompletionToken&& token = CompletionToken()) {
         return async_acquire(opcode, SendOptions(), std::forward<CompletionToken>(token));
     }
 
@@ -147,10 +166,13 @@ public:
 
     /// Empty once its context has ended. By Asio's rule a copy of a strand may not outlive the
     /// context, so a thread that the context does not wait for should not hold one.
-    [[nodiscard]] boost::asio::any_io_executor get_executor() const { return engine_->executor(); }
+    [[nodiscard]] executor_type get_executor() const { return engine_->executor(); }
 
 private:
     using Engine = detail::SendEngine<Clock, Mutex>;
+    template <class, class, class>
+    friend class BasicSendLimiter;
+
     std::shared_ptr<Engine> engine_;
 };
 

@@ -19,6 +19,7 @@
 
 #include <sluice/core/time.hpp>
 #include <sluice/detail/context_service.hpp>
+#include <sluice/detail/handler_executor.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/append.hpp>
@@ -27,13 +28,12 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/prefer.hpp>
-#include <boost/asio/query.hpp>
+#include <boost/asio/system_executor.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 
@@ -72,9 +72,10 @@ public:
 
     /// *Completion signature*: void(boost::system::error_code).
     /// *Executor*: the handler's associated one. A plain function has none but the system's, whose
-    /// threads run() does not wait for: bind it to the context's, with asio::bind_executor.
-    template <class CompletionToken>
-    auto async_sleep(duration time, CompletionToken&& token) const {
+    /// threads run() does not wait for: bind it to the context's, with asio::bind_executor. One
+    /// that cannot be posted to, such as Asio's inline_executor, is called in run() itself.
+    template <class CompletionToken = sluice::detail::DefaultToken<boost::asio::system_executor>>
+    auto async_sleep(duration time, CompletionToken&& token = CompletionToken()) const {
         return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
             StartSleep(), token, state_, time);
     }
@@ -117,11 +118,12 @@ private:
     /// One thing to do at a time; doing or destroying it happens without the lock.
     class Entry {
     public:
-        explicit Entry(boost::asio::execution_context& context) : context_(&context) {}
+        explicit Entry(boost::asio::execution_context* context) : context_(context) {}
         Entry(const Entry&) = delete;
         Entry& operator=(const Entry&) = delete;
         virtual ~Entry() = default;
         virtual void ring(boost::system::error_code code) = 0;
+        /// Null where the executor does not tell.
         [[nodiscard]] boost::asio::execution_context* context() const noexcept { return context_; }
 
     private:
@@ -135,8 +137,8 @@ private:
         std::uint64_t sequence = 0;
 
         Key add(time_point at, std::unique_ptr<Entry> entry) {
-            sluice::detail::BasicContextService<State>::watch(*entry->context(),
-                                                              shared_from_this());
+            if (boost::asio::execution_context* context = entry->context())
+                sluice::detail::BasicContextService<State>::watch(*context, shared_from_this());
             const std::lock_guard lock(mutex);
             const Key key{at, ++sequence};
             entries.emplace(key, std::move(entry));
@@ -168,28 +170,43 @@ private:
 
     template <class Handler>
     class Sleeper final : public Entry {
-        using Executor = std::decay_t<decltype(boost::asio::prefer(
-            boost::asio::get_associated_executor(std::declval<const Handler&>()),
-            boost::asio::execution::outstanding_work.tracked))>;
+        // Boost 1.90 would else take inline_executor for one that has none.
+        using Own = boost::asio::associated_executor_t<Handler, boost::asio::system_executor>;
 
     public:
         explicit Sleeper(Handler&& handler)
-            : Entry(boost::asio::query(boost::asio::get_associated_executor(handler),
-                                       boost::asio::execution::context)),
-              executor_(boost::asio::prefer(boost::asio::get_associated_executor(handler),
-                                            boost::asio::execution::outstanding_work.tracked)),
-              handler_(std::move(handler)) {}
+            : Sleeper(boost::asio::get_associated_executor(handler, boost::asio::system_executor()),
+                      std::move(handler)) {}
         void ring(boost::system::error_code code) override {
             // The slot keeps its key, which finds nothing from here on; the signal may be gone.
-            boost::asio::post(executor_, boost::asio::append(std::move(handler_), code));
+            if constexpr (sluice::detail::ContextExecutor<Own>) {
+                boost::asio::post(executor_, boost::asio::append(std::move(handler_), code));
+            } else {
+                boost::asio::dispatch(executor_, boost::asio::append(std::move(handler_), code));
+            }
         }
 
     private:
-        Executor executor_;
+        Sleeper(const Own& executor, Handler&& handler)
+            : Entry(context_behind(executor)),
+              executor_(sluice::detail::tracked(executor)),
+              handler_(std::move(handler)) {}
+        static boost::asio::execution_context* context_behind(const Own& executor) {
+            if constexpr (sluice::detail::ContextExecutor<Own>) {
+                return &sluice::detail::context_of(executor);
+            } else {
+                return nullptr;
+            }
+        }
+
+        sluice::detail::Tracked<Own> executor_;
         Handler handler_;
     };
 
     struct StartSleep {
+        using executor_type = boost::asio::system_executor;
+
+        [[nodiscard]] static executor_type get_executor() noexcept { return {}; }
         template <class Handler>
         void operator()(Handler&& handler, std::shared_ptr<State> state, duration time) const {
             auto slot = boost::asio::get_associated_cancellation_slot(handler);
@@ -268,7 +285,7 @@ private:
     class Bell final : public Entry {
     public:
         Bell(const boost::asio::any_io_executor& executor, Ring ring)
-            : Entry(boost::asio::query(executor, boost::asio::execution::context)),
+            : Entry(&sluice::detail::context_of(executor)),
               executor_(executor),
               ring_(std::move(ring)) {}
         void ring(boost::system::error_code) override {

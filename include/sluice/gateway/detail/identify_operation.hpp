@@ -6,6 +6,7 @@
 #define SLUICE_GATEWAY_DETAIL_IDENTIFY_OPERATION_HPP
 
 #include <sluice/core/identify_schedule.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/deliver_permit.hpp>
@@ -75,21 +76,31 @@ protected:
 };
 
 /// A function object, so that what async_initiate stores has a name and no captures by reference.
-struct StartIdentify {
+class StartIdentify {
+public:
+    using executor_type = boost::asio::any_io_executor;
+
+    explicit StartIdentify(std::shared_ptr<IdentifyIssuer> issuer) noexcept
+        : issuer_(std::move(issuer)) {}
+    [[nodiscard]] executor_type get_executor() const noexcept {
+        return sluice::detail::or_system(issuer_->executor());
+    }
     template <class Handler>
-    void operator()(Handler&& handler, std::shared_ptr<IdentifyIssuer> issuer,
-                    std::uint64_t shard_id, const IdentifyOptions& options) const {
+    void operator()(Handler&& handler, std::uint64_t shard_id,
+                    const IdentifyOptions& options) const {
         using Operation = sluice::detail::HandlerOperation<IdentifyOperation, std::decay_t<Handler>,
                                                            DeliverPermit>;
         // The operation may have run, with the last reference but this one, before start() returns.
-        const std::shared_ptr<IdentifyIssuer> starter = issuer;
+        const std::shared_ptr<IdentifyIssuer> starter = issuer_;
         Operation& operation =
-            Operation::make(std::move(issuer), std::forward<Handler>(handler), DeliverPermit());
+            Operation::make(starter, std::forward<Handler>(handler), DeliverPermit());
         operation.place.shard = shard_id;
         operation.use_reserve = options.use_reserve;
-        operation.connect_cancellation();
-        starter->start(operation, options.max_wait);
+        operation.begin([&](IdentifyOperation& begun) { starter->start(begun, options.max_wait); });
     }
+
+private:
+    std::shared_ptr<IdentifyIssuer> issuer_;
 };
 
 template <class CompletionToken>
@@ -97,7 +108,7 @@ auto async_acquire(std::shared_ptr<IdentifyIssuer> issuer, std::uint64_t shard_i
                    const IdentifyOptions& options, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken,
                                        void(boost::system::error_code, IdentifyPermit)>(
-        StartIdentify(), token, std::move(issuer), shard_id, options);
+        StartIdentify(std::move(issuer)), token, shard_id, options);
 }
 
 template <class Engine>

@@ -6,6 +6,7 @@
 #define SLUICE_GATEWAY_DETAIL_SEND_OPERATION_HPP
 
 #include <sluice/core/send_request.hpp>
+#include <sluice/detail/handler_executor.hpp>
 #include <sluice/detail/waiter.hpp>
 #include <sluice/error.hpp>
 #include <sluice/gateway/detail/deliver_permit.hpp>
@@ -73,21 +74,29 @@ protected:
 };
 
 /// A function object, so that what async_initiate stores has a name and no captures by reference.
-struct StartSend {
+class StartSend {
+public:
+    using executor_type = boost::asio::any_io_executor;
+
+    explicit StartSend(std::shared_ptr<SendIssuer> issuer) noexcept : issuer_(std::move(issuer)) {}
+    [[nodiscard]] executor_type get_executor() const noexcept {
+        return sluice::detail::or_system(issuer_->executor());
+    }
     template <class Handler>
-    void operator()(Handler&& handler, std::shared_ptr<SendIssuer> issuer,
-                    const core::SendRequest& request, std::size_t bytes) const {
+    void operator()(Handler&& handler, const core::SendRequest& request, std::size_t bytes) const {
         using Operation =
             sluice::detail::HandlerOperation<SendOperation, std::decay_t<Handler>, DeliverPermit>;
         // The operation may have run, with the last reference but this one, before start() returns.
-        const std::shared_ptr<SendIssuer> starter = issuer;
+        const std::shared_ptr<SendIssuer> starter = issuer_;
         Operation& operation =
-            Operation::make(std::move(issuer), std::forward<Handler>(handler), DeliverPermit());
+            Operation::make(starter, std::forward<Handler>(handler), DeliverPermit());
         operation.place.request = request;
         operation.bytes = bytes;
-        operation.connect_cancellation();
-        starter->start(operation);
+        operation.begin([&](SendOperation& begun) { starter->start(begun); });
     }
+
+private:
+    std::shared_ptr<SendIssuer> issuer_;
 };
 
 template <class CompletionToken>
@@ -95,7 +104,7 @@ auto async_acquire(std::shared_ptr<SendIssuer> issuer, const core::SendRequest& 
                    std::size_t bytes, CompletionToken&& token) {
     return boost::asio::async_initiate<CompletionToken,
                                        void(boost::system::error_code, SendPermit)>(
-        StartSend(), token, std::move(issuer), request, bytes);
+        StartSend(std::move(issuer)), token, request, bytes);
 }
 
 /// `Engine` is the limiter itself, so that the way without waiting costs no virtual call.

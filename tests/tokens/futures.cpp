@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+//
+// Every operation as a future, a promise and one of a group.
+#include "support/operations.hpp"
+
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/experimental/promise.hpp>
+#include <boost/asio/experimental/use_promise.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <chrono>
+#include <future>
+
+namespace {
+
+namespace asio = boost::asio;
+using namespace sluice::tests;
+using namespace std::chrono_literals;
+
+} // namespace
+
+TEMPLATE_TEST_CASE("an operation takes use_future", "", SLUICE_TESTS_OPERATIONS) {
+    OperationsWorld world;
+    auto future = TestType::begin(world, asio::bind_executor(world.io, asio::use_future));
+    world.clock.run(world.io);
+    REQUIRE(future.wait_for(0s) == std::future_status::ready);
+    if constexpr (gives_permission<TestType>) {
+        future.get().cancel();
+    } else {
+        future.get();
+    }
+    world.check_idle();
+}
+
+TEMPLATE_TEST_CASE("an operation takes use_promise", "", SLUICE_TESTS_OPERATIONS) {
+    OperationsWorld world;
+    Completion completion;
+    auto promise =
+        TestType::begin(world, asio::bind_executor(world.io, asio::experimental::use_promise));
+    promise(asio::bind_executor(world.io, completion.handler<TestType>()));
+    world.clock.run(world.io);
+    completion.check_success();
+    world.check_idle();
+}
+
+TEMPLATE_TEST_CASE("an operation may be one of a group", "", SLUICE_TESTS_OPERATIONS) {
+    OperationsWorld world;
+    int ended = 0;
+    asio::experimental::make_parallel_group(TestType::begin(world, asio::deferred),
+                                            TestType::begin(world, asio::deferred))
+        .async_wait(asio::experimental::wait_for_one(),
+                    asio::bind_executor(world.io, [&](auto...) { ++ended; }));
+    world.clock.run(world.io);
+    CHECK(ended == 1);
+}
