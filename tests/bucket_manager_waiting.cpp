@@ -354,9 +354,11 @@ TEST_CASE("a coroutine that is cancelled before it starts takes no place") {
     SpentBot bot;
     asio::cancellation_signal signal;
     std::exception_ptr thrown;
-    asio::co_spawn(bot.io, bot.limiter.acquire(bot.route),
-                   asio::bind_cancellation_slot(signal.slot(),
-                                                [&](std::exception_ptr e, Ticket) { thrown = e; }));
+    const auto handler = [&](std::exception_ptr e, Ticket) { thrown = e; };
+    // Bound, because Boost 1.83 and newer would else cancel it in the thread that emits the signal.
+    asio::co_spawn(
+        bot.io, bot.limiter.acquire(bot.route),
+        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(bot.io, handler)));
     signal.emit(cancellation_type::terminal);
     bot.turn();
     REQUIRE(thrown != nullptr);

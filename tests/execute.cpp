@@ -8,6 +8,7 @@
 #include "support/virtual_bot.hpp"
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -76,12 +77,15 @@ struct Bot : VirtualBot {
     }
 
     void spawn(Route route, ExecuteOptions options = {}) {
+        const auto handler = [this](std::exception_ptr e) {
+            ended = clock.now() - start;
+            failure = e;
+        };
+        // Bound, because Boost 1.83 and newer would else cancel it in the thread that emits the
+        // signal as long as it has not begun.
         asio::co_spawn(io, run(route, options),
                        asio::bind_cancellation_slot(signals.emplace_back().slot(),
-                                                    [this](std::exception_ptr e) {
-                                                        ended = clock.now() - start;
-                                                        failure = e;
-                                                    }));
+                                                    asio::bind_executor(io, handler)));
     }
     asio::awaitable<void> run(Route route, ExecuteOptions options) {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());

@@ -107,9 +107,11 @@ public:
     /// among buckets that wait for the global limit only, the earliest goes first. Order means the
     /// order in which completions are posted.
     /// *Executor*: completes on the handler's associated executor, else the manager's; never inside
-    /// this call. Once the manager's context has ended there is none left: then errc::closed comes
-    /// on Asio's system executor.
-    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    /// this call, unless the handler has an immediate executor (Boost 1.82) and need not wait. One
+    /// that cannot be posted to, or hides its context (any_completion_handler), is given the
+    /// handler by the manager's, whose end destroys the handler. Once the manager's context has
+    /// ended there is none left: then errc::closed comes on Asio's system executor. *Token*: by
+    /// default Asio's for executor_type, or what as_default_on() has set.
     template <class CompletionToken = detail::DefaultToken<Executor>>
     auto async_acquire(Route route, AcquireOptions options,
                        CompletionToken&& token = CompletionToken()) {

@@ -43,6 +43,8 @@ namespace detail {
 
 class ErrorCategory final : public boost::system::error_category {
 public:
+    virtual ~ErrorCategory() = default; // Boost's is not virtual
+
     [[nodiscard]] const char* name() const noexcept override { return "sluice"; }
     [[nodiscard]] std::string message(int value) const override {
         switch (static_cast<errc>(value)) {

@@ -180,7 +180,7 @@ template <class Token, class Options>
 concept TokenBeside = !std::convertible_to<Token, Options>;
 
 /// What Asio's own operations complete with when a call names no token: of an executor, the token
-/// that as_default_on() gave it; else `deferred` from Boost 1.82 on, and nothing before.
+/// that as_default_on() gave it; else `deferred`, but nothing on Boost 1.83 and older.
 template <class Executor>
 using DefaultToken = boost::asio::default_completion_token_t<Executor>;
 

@@ -98,8 +98,8 @@ public:
     /// / max_concurrency) goes first, which matters when the day's identifies run out. Order means
     /// the order in which completions are posted.
     /// *Executor*: completes on the handler's associated executor, else the queue's; never inside
-    /// this call.
-    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    /// this call, unless the handler has an immediate executor: as BucketManager::async_acquire.
+    /// *Token*: by default Asio's for executor_type, or what as_default_on() has set.
     template <class CompletionToken = sluice::detail::DefaultToken<Executor>>
     auto async_acquire(std::uint64_t shard_id, IdentifyOptions options,
                        CompletionToken&& token = CompletionToken()) {

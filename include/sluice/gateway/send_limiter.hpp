@@ -94,8 +94,8 @@ public:
     /// the order in which they came; an event held up by a limit of its own (presence, member
     /// lists) lets others pass. A presence update takes the turn of the one that it supersedes.
     /// *Executor*: completes on the handler's associated executor, else the limiter's; never inside
-    /// this call.
-    /// *Token*: by default Asio's for executor_type (Boost 1.84+), or what as_default_on() has set.
+    /// this call, unless the handler has an immediate executor: as BucketManager::async_acquire.
+    /// *Token*: by default Asio's for executor_type, or what as_default_on() has set.
     template <class CompletionToken = sluice::detail::DefaultToken<Executor>>
     auto async_acquire(Opcode opcode, SendOptions options,
                        CompletionToken&& token = CompletionToken()) {
