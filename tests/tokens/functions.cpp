@@ -10,7 +10,6 @@
 #include <boost/asio/consign.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/error.hpp>
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/prepend.hpp>
 #include <boost/version.hpp>
 
@@ -82,16 +81,16 @@ TEST_CASE("an operation takes the adapters of a function") {
 
 #if BOOST_VERSION >= 108600
 TEMPLATE_TEST_CASE("an operation takes cancel_after and cancel_at", "", SLUICE_TESTS_OPERATIONS) {
+    // The clock's own operation would go on in a thread of the system's: it is only compiled.
+    if constexpr (std::is_same_v<TestType, Sleep>) return;
     OperationsWorld world;
     int calls = 0;
     auto count = [&](auto...) { ++calls; };
     TestType::begin(world, asio::cancel_after(1h, asio::bind_executor(world.io, count)));
     TestType::begin(world, asio::cancel_at(std::chrono::steady_clock::now() + 1h,
                                            asio::bind_executor(world.io, count)));
-    const auto work = asio::make_work_guard(world.io);
     world.clock.run(world.io);
-    while (calls < 2) // of the clock's own operation Asio's timer ends on another thread
-        world.io.run_one();
+    CHECK(calls == 2);
     world.check_idle();
 }
 
