@@ -162,7 +162,7 @@ public:
             Ticket ticket;
             if (TicketAccess::take(ticket, issuer_, route, options.min_remaining)) {
                 TicketAccess::bound(ticket, options);
-                return complete_at_once(handler, get_executor(), [&] {
+                return complete_at_once(handler, *issuer_, [&] {
                     return Granted<std::decay_t<Handler>>{std::forward<Handler>(handler),
                                                           std::move(ticket)};
                 });

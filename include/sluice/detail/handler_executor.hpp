@@ -148,13 +148,23 @@ private:
 
 #if BOOST_VERSION >= 108200
 /// Calls what `function()` makes of the handler on its immediate executor, and there on its own one
-/// if it has one. `base` is for a hidden handler that has no immediate executor after all.
-template <class Handler, class Function>
-void complete_at_once(const Handler& handler, const boost::asio::any_io_executor& base,
-                      Function function) {
-    const auto immediate = boost::asio::get_associated_immediate_executor(handler, base);
+/// if it has one. The issuer, who takes a lock to tell his executor, is asked only for a hidden
+/// handler, which may turn out to have no immediate executor.
+template <class Handler, class Issuer, class Function>
+void complete_at_once(const Handler& handler, const Issuer& issuer, Function function) {
+    using Immediate =
+        typename boost::asio::associated_immediate_executor<Handler,
+                                                            boost::asio::any_io_executor>::type;
+    boost::asio::any_io_executor base;
+    if constexpr (requires(const Immediate& erased) { erased.target_type(); })
+        base = or_system(issuer.executor());
+    const Immediate immediate = boost::asio::get_associated_immediate_executor(handler, base);
     const auto own = boost::asio::get_associated_executor(handler, immediate);
-    boost::asio::dispatch(immediate, boost::asio::bind_executor(own, function()));
+    if constexpr (std::is_same_v<Immediate, boost::asio::system_executor>) {
+        boost::asio::dispatch(own, function()); // which would call it here
+    } else {
+        boost::asio::dispatch(immediate, boost::asio::bind_executor(own, function()));
+    }
 }
 #endif
 

@@ -121,8 +121,7 @@ public:
         start(*this);
         if constexpr (has_immediate_executor<Handler>) {
             if (phase_.is_left())
-                complete_at_once(handler_, or_system(this->issuer->executor()),
-                                 [&] { return Posted(this); });
+                complete_at_once(handler_, *this->issuer, [&] { return Posted(this); });
         }
     }
 
