@@ -148,7 +148,7 @@ struct Completion {
     template <class Operation>
     auto handler() {
         return [this](error_code ended, auto... result) {
-            take<Operation>(ended, std::move(result)...);
+            this->take<Operation>(ended, std::move(result)...);
         };
     }
 };
