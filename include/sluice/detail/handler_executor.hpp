@@ -34,11 +34,12 @@ namespace sluice::detail {
 /// Can be posted to, and belongs to a context that tells when it ends.
 template <class Executor>
 concept ContextExecutor =
-    boost::asio::can_require_v<const Executor&, boost::asio::execution::blocking_t::never_t> &&
-    boost::asio::can_query_v<const Executor&, boost::asio::execution::context_t>;
+    std::same_as<Executor, boost::asio::any_io_executor> || // needs no properties instantiated
+    (boost::asio::can_require_v<const Executor&, boost::asio::execution::blocking_t::never_t>&&
+         boost::asio::can_query_v<const Executor&, boost::asio::execution::context_t>);
 
 /// The execution context behind an executor.
-template <ContextExecutor Executor>
+template <class Executor>
 boost::asio::execution_context& context_of(const Executor& executor) {
     return boost::asio::query(executor, boost::asio::execution::context);
 }
