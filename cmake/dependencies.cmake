@@ -66,7 +66,7 @@ endfunction()
 function(sluice_require_catch)
     # No version: 2.13 and 3 both do, and their version files refuse each other.
     sluice_require(
-        Catch2 Catch2::Catch2 catch2
+        Catch2 Catch2::Catch2 "libcatch2-dev, on Debian 12 catch2"
         URL https://github.com/catchorg/Catch2/archive/refs/tags/v2.13.10.tar.gz
         SHA256 d54a712b7b1d7708bc7a819a8e6e47b2fde9536f487b89ccbca295072a7d9943)
 endfunction()

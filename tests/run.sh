@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# usage: sh tests/run.sh [release|debug|asan|tsan] [--compiler g++|clang++-19] [--werror]
+# usage: sh tests/run.sh [release|debug|asan|tsan] [--compiler g++|clang++-19|...] [--werror]
 #                        [-D<cmake variable>...] [ctest arguments...]
 #
 # Installs what is missing (Debian), builds and runs all tests: as release with g++ unless told
@@ -29,8 +29,8 @@ while [ $# -gt 0 ]; do
 done
 
 groups="build tests"
-case $compiler in
-clang++-19) groups="$groups clang" ;;
+case $mode in
+asan | tsan) groups="$groups sanitizers" ;;
 esac
 # shellcheck disable=SC2086 # a list of words
 CXX=$compiler sh "$root/cmake/install-debian.sh" $groups
@@ -44,8 +44,8 @@ fi
 
 # shellcheck disable=SC2086 # a list of words
 cmake -S "$root" -B "$build" ${generator:+"$generator"} -DCMAKE_CXX_COMPILER="$compiler" \
-    -DSLUICE_BUILD_MODE="$mode" -DSLUICE_BUILD_EXAMPLES=OFF -DCMAKE_BUILD_TYPE= \
-    -DCMAKE_COMPILE_WARNING_AS_ERROR="$werror" $definitions
+    -DSLUICE_BUILD_MODE="$mode" -DSLUICE_BUILD_TESTS=ON -DSLUICE_BUILD_EXAMPLES=OFF \
+    -DCMAKE_BUILD_TYPE= -DCMAKE_COMPILE_WARNING_AS_ERROR="$werror" $definitions
 cmake --build "$build" --parallel "$jobs"
 
 # ThreadSanitizer of older compilers stops when addresses are randomised as widely as new kernels do.

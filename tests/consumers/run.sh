@@ -17,8 +17,9 @@ rm -rf "$scratch"
 # The projects get the path of sluice and nothing else, as a stranger's would.
 set -- -DSLUICE_ROOT="$root"
 if [ "$consumer" = find_package ]; then
+    # As the README says it. To install is not to test: Catch2 is not even looked for.
     "$cmake" -S "$root" -B "$scratch/sluice" -DCMAKE_CXX_COMPILER="$compiler" \
-        -DSLUICE_BUILD_TESTS=OFF -DSLUICE_BUILD_EXAMPLES=OFF
+        -DCMAKE_DISABLE_FIND_PACKAGE_Catch2=ON -DFETCHCONTENT_FULLY_DISCONNECTED=ON
     "$cmake" --install "$scratch/sluice" --prefix "$scratch/prefix"
     set -- -DCMAKE_PREFIX_PATH="$scratch/prefix"
 fi
