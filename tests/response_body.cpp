@@ -72,7 +72,8 @@ TEST_CASE("of two codes that differ neither is believed") {
 
 TEST_CASE("a body of more than 64 KiB is not read") {
     const auto padded = [](std::size_t size) {
-        return R"({"code": 50027, "message": ")" + std::string(size, 'x') + R"("})";
+        // Not operator+: g++ 14 then warns of an overflow that cannot be (-Warray-bounds).
+        return std::string(R"({"code": 50027, "message": ")").append(size, 'x').append(R"("})");
     };
     CHECK(code_of(padded(64'000)) == 50027);
     CHECK_FALSE(code_of(padded(64 * 1024)));
