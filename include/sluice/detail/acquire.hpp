@@ -153,6 +153,7 @@ public:
     using executor_type = boost::asio::any_io_executor;
 
     explicit StartAcquire(std::shared_ptr<Issuer> issuer) noexcept : issuer_(std::move(issuer)) {}
+    template <class = void> // or every unit would compile it
     [[nodiscard]] executor_type get_executor() const noexcept {
         return or_system(issuer_->executor());
     }
@@ -201,6 +202,7 @@ public:
     using executor_type = boost::asio::any_io_executor;
 
     explicit StartAgain(Ticket& ticket) noexcept : ticket_(&ticket) {}
+    template <class = void> // or every unit would compile it
     [[nodiscard]] executor_type get_executor() const noexcept {
         const std::shared_ptr<Issuer>& issuer = TicketAccess::issuer(*ticket_);
         return or_system(issuer ? issuer->executor() : executor_type());

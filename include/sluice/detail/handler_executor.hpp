@@ -6,9 +6,9 @@
 #define SLUICE_DETAIL_HANDLER_EXECUTOR_HPP
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
-#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -21,6 +21,7 @@
 
 #if BOOST_VERSION >= 108200
 #include <boost/asio/associated_immediate_executor.hpp>
+#include <boost/asio/bind_executor.hpp>
 #endif
 
 #include <atomic>
@@ -52,8 +53,10 @@ auto tracked(const Executor& executor) {
 template <class Executor>
 using Tracked = std::decay_t<decltype(tracked(std::declval<const Executor&>()))>;
 
-/// The executor of a limiter, of which there is none once its context has ended.
-inline boost::asio::any_io_executor or_system(boost::asio::any_io_executor executor) {
+/// The executor of a limiter, of which there is none once its context has ended. A template, so that
+/// only units that call it compile what Asio needs to hold a system_executor.
+template <class = void>
+boost::asio::any_io_executor or_system(boost::asio::any_io_executor executor) {
     if (!executor) executor = boost::asio::system_executor();
     return executor;
 }
@@ -120,6 +123,20 @@ private:
     Tracked<Own> executor_;
 };
 
+/// Dispatches a function when it is called. bind_executor() does so too, in 400 lines.
+template <class Executor, class Function>
+struct Dispatched {
+    using allocator_type = boost::asio::associated_allocator_t<Function>;
+
+    Executor executor;
+    Function function;
+
+    [[nodiscard]] allocator_type get_allocator() const noexcept {
+        return boost::asio::get_associated_allocator(function);
+    }
+    void operator()() { boost::asio::dispatch(executor, std::move(function)); }
+};
+
 /// Through an executor that cannot be posted to, or hides its context, a handler is dispatched from
 /// the issuer's: as Asio's own operations do.
 template <class Handler>
@@ -137,7 +154,8 @@ public:
 
     template <class Function>
     void post(Function function) const {
-        boost::asio::post(base_, boost::asio::bind_executor(executor_, std::move(function)));
+        boost::asio::post(base_,
+                          Dispatched<Tracked<Own>, Function>{executor_, std::move(function)});
     }
 
     [[nodiscard]] const boost::asio::any_io_executor* shared() const noexcept { return nullptr; }

@@ -82,6 +82,7 @@ public:
 
     explicit StartIdentify(std::shared_ptr<IdentifyIssuer> issuer) noexcept
         : issuer_(std::move(issuer)) {}
+    template <class = void> // or every unit would compile it
     [[nodiscard]] executor_type get_executor() const noexcept {
         return sluice::detail::or_system(issuer_->executor());
     }

@@ -79,6 +79,7 @@ public:
     using executor_type = boost::asio::any_io_executor;
 
     explicit StartSend(std::shared_ptr<SendIssuer> issuer) noexcept : issuer_(std::move(issuer)) {}
+    template <class = void> // or every unit would compile it
     [[nodiscard]] executor_type get_executor() const noexcept {
         return sluice::detail::or_system(issuer_->executor());
     }
