@@ -190,7 +190,8 @@ public:
     /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
     /// granted at once when that is possible; either way take_finished() hands it out. It leaves
     /// with a refusal when it is still queued at its bound.
-    /// Before Place::not_before() it waits outside the lane, whose others go on, and enters it then.
+    /// Before Place::not_before() it waits outside the lane, whose others go on, and enters it
+    /// then.
     void enqueue(Waiter& waiter, Lane& lane, Time now, Time bound = never);
     /// Takes a queued waiter out; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);

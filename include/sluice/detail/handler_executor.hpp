@@ -53,8 +53,8 @@ auto tracked(const Executor& executor) {
 template <class Executor>
 using Tracked = std::decay_t<decltype(tracked(std::declval<const Executor&>()))>;
 
-/// The executor of a limiter, of which there is none once its context has ended. A template, so that
-/// only units that call it compile what Asio needs to hold a system_executor.
+/// The executor of a limiter, of which there is none once its context has ended. A template, so
+/// that only units that call it compile what Asio needs to hold a system_executor.
 template <class = void>
 boost::asio::any_io_executor or_system(boost::asio::any_io_executor executor) {
     if (!executor) executor = boost::asio::system_executor();
