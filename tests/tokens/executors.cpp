@@ -35,7 +35,7 @@ struct MinimalExecutor {
         ++*executed;
         std::forward<Function>(function)();
     }
-    friend bool operator==(MinimalExecutor, MinimalExecutor) noexcept = default;
+    bool operator==(const MinimalExecutor&) const noexcept = default;
 };
 static_assert(!sluice::detail::ContextExecutor<MinimalExecutor>);
 static_assert(!sluice::detail::ContextExecutor<asio::any_completion_executor>);
