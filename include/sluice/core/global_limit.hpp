@@ -106,7 +106,7 @@ private:
     }
     /// Which of holds_, or beyond them all.
     [[nodiscard]] std::size_t hold_of(Slot slot) const noexcept {
-        return static_cast<Slot>(slot - name_of(0)) / 2;
+        return (slot - name_of(0)) / 2;
     }
 
     std::int64_t limit_ = 0;

@@ -43,7 +43,7 @@ struct Major {
         std::uint64_t mixed = low ^ (high * 0x9e3779b97f4a7c15ULL);
         mixed ^= static_cast<std::uint64_t>(family()) << 56U;
         mixed *= 0xff51afd7ed558ccdULL;
-        return static_cast<std::size_t>(mixed ^ (mixed >> 32U));
+        return mixed ^ (mixed >> 32U);
     }
 };
 

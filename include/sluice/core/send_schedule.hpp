@@ -340,7 +340,9 @@ inline void SendSchedule::reconsider(SendLane& lane, Time now) {
     turns_.erase(lane);
     if (lane.waiting.empty()) {
         sleeping_.erase(lane);
-        if (lane.blocked_until <= now) lanes_.erase(SendLaneKey(lane.key));
+        if (lane.blocked_until > now) return;
+        const SendLaneKey key = lane.key; // which the lane takes along
+        lanes_.erase(key);
         return;
     }
     const Time at = opens(lane, now);
@@ -364,7 +366,8 @@ inline void SendSchedule::advance(Time now) {
         if (take_own(waiter.place.request, now)) {
             lane.waiting.pop_front();
             --queued_;
-            grant(SendRequest(waiter.place.request), waiter.arrival, waiter.place);
+            const SendRequest request = waiter.place.request;
+            grant(request, waiter.arrival, waiter.place);
             finish(waiter, SendState::granted);
         }
         reconsider(lane, now);
