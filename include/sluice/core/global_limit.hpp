@@ -105,9 +105,7 @@ private:
         return static_cast<Slot>(2 * (first_hold_ + hold) + 1);
     }
     /// Which of holds_, or beyond them all.
-    [[nodiscard]] std::size_t hold_of(Slot slot) const noexcept {
-        return (slot - name_of(0)) / 2;
-    }
+    [[nodiscard]] std::size_t hold_of(Slot slot) const noexcept { return (slot - name_of(0)) / 2; }
 
     std::int64_t limit_ = 0;
     Duration period_ = std::chrono::seconds(1);
