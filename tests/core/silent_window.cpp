@@ -133,6 +133,16 @@ TEST_CASE("no slot of a leaky bucket is further away than the time between two")
     CHECK(window.available(now + 4002ms, 0, none) == 5);
 }
 
+TEST_CASE("a limit that no slots could add up to is not guessed at") {
+    SilentWindow window = refused(2'000'000'000, 1h, 1h);
+    const Time now = start + 1h + 1ms;
+    REQUIRE(window.available(now, 0, none) > 0);
+    window.succeed(now, now + 60ms, none);
+    window.refuse(refusal(now + 61ms, 2'000'000'000, 1h), 1h);
+    CHECK_FALSE(window.leaky());
+    CHECK(window.period() < 3h);
+}
+
 TEST_CASE("those that are refused together are one refusal") {
     SilentWindow window = refused(5, 1s, 1s);
     const Time now = start + 1001ms;

@@ -120,14 +120,19 @@ inline void SilentWindow::learn_period(const Observation& seen, Duration after) 
 inline void SilentWindow::guess_interval(Time end, Duration round_trip) noexcept {
     constexpr int fraction = 8;
     constexpr std::int64_t longest_trust = 1024;
+    constexpr Duration longest_period = std::chrono::hours(24 * 365);
     const bool fewer = whole_ && since_refusal_ < limit_;
     if ((!guessed_ && !fewer) || since_refusal_ == 0 || end <= blocked_until_) return;
     const Duration each = (end - blocked_until_) / since_refusal_;
     const Duration doubt = each / fraction + round_trip;
     if (!guessed_ && longest_wait_ > each + doubt) return;
+    if (limit_ > longest_period / (each + each / fraction + Duration(1))) { // or it would overflow
+        guessed_ = false;
+        return;
+    }
     const bool confirmed = guessed_ && interval_ <= each + doubt && each <= interval_ + doubt;
     trust_ = confirmed ? lesser(2 * trust_, longest_trust) : 1;
-    interval_ = guessed_ ? lesser(each, interval_ + interval_ / fraction) : each;
+    interval_ = guessed_ ? lesser(each, interval_ + interval_ / fraction) : each; // at most `each`
     each_ = interval_;
     guessed_ = true;
 }
