@@ -83,8 +83,8 @@ public:
     }
 
 private:
+    std::int64_t used_ = 0; // first and zero: see Gcra::Moment
     Duration end_ = Duration::min();
-    std::int64_t used_ = 0;
 };
 
 class Gcra {
@@ -107,14 +107,16 @@ public:
     }
 
     /// The fraction is in units of 1/limit and means nothing under another limit.
-    void forget_fraction() noexcept { all_back_ = {all_back_.rounded_up(), 0}; }
+    void forget_fraction() noexcept { all_back_ = {0, all_back_.rounded_up()}; }
 
 private:
     /// `whole` nanoseconds and `part`/limit of one more. period/limit seldom divides evenly, and a
     /// drip rounded to a nanosecond would admit a request early or late after some thousands.
+    /// The zero stands first: in a variant with a vector, g++ 14 takes another value there for
+    /// a pointer that the vector deletes, and warn (-Wfree-nonheap-object).
     struct Moment {
-        Duration whole = Duration::min();
         std::int64_t part = 0;
+        Duration whole = Duration::min();
 
         [[nodiscard]] Duration rounded_up() const noexcept {
             return part > 0 ? whole + Duration{1} : whole;
@@ -122,7 +124,7 @@ private:
     };
 
     [[nodiscard]] Moment after_one_more(const Limit& limit, Duration now) const noexcept {
-        Moment moment = all_back_.whole < now ? Moment{now, 0} : all_back_;
+        Moment moment = all_back_.whole < now ? Moment{0, now} : all_back_;
         moment.whole += limit.period / limit.limit;
         moment.part += limit.period.count() % limit.limit;
         if (moment.part >= limit.limit) {
