@@ -25,15 +25,13 @@ fi
 version=$(awk '$1 == "#define" && $2 == "BOOST_LIB_VERSION" { print $3 }' "$boost/boost/version.hpp")
 echo "$("$compiler" --version | head -n 1), Boost $version"
 
-# compile <argument>...
-compile() {
-    # shellcheck disable=SC2086 # a list of words
+# One command for each source, as many at a time as there are processors.
+for source in "$root"/tests/tokens/*.cpp "$root/tests/support/main.cpp"; do
+    echo "$source"
+done | xargs -P "$(nproc 2>/dev/null || echo 2)" -I {} sh -c 'name=$(basename "$1" .cpp)
+    shift
+    "$@" -o "$0/$name.o"' "$scratch" {} \
     "$compiler" -std=c++20 -O0 -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
-        -I"$root/include" $system -I"$root/tests" -DSLUICE_TEST_DIR="\"$root/tests\"" "$@"
-}
-
-compile -c "$root/tests/support/main.cpp" -o "$scratch/main.o"
-for source in "$root"/tests/tokens/*.cpp; do
-    compile "$source" "$scratch/main.o" $library -pthread -o "$scratch/tests"
-    "$scratch/tests"
-done
+    -I"$root/include" $system -I"$root/tests" -DSLUICE_TEST_DIR="\"$root/tests\"" -c {}
+"$compiler" "$scratch"/*.o $library -pthread -o "$scratch/tests"
+"$scratch/tests"
