@@ -22,7 +22,11 @@ write_basic_package_version_file(
     COMPATIBILITY SameMinorVersion
     ARCH_INDEPENDENT)
 
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/sluice DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(
+    DIRECTORY ${PROJECT_SOURCE_DIR}/include/sluice
+    DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILES_MATCHING
+    PATTERN "*.hpp")
 install(
     TARGETS sluice
     EXPORT sluice-targets
