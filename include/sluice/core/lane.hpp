@@ -199,6 +199,23 @@ struct Lane : ListHook {
 
 using LaneList = IntrusiveList<Lane>;
 
+/// Whose answers a lane waits for before one more may go.
+enum class AwaitedAnswers : std::uint8_t {
+    none,
+    own,     ///< its own, after a limit that no header shows; see Lane::narrow_down()
+    of_crowd ///< those of lanes that wait for the same limit; see crowd.hpp
+};
+
+/// What stops a lane, beside its bucket, the limits on all requests and the address.
+struct LaneStatus {
+    Time opens = Time::min(); ///< the wait that a 429 told; no answer shortens it
+    AwaitedAnswers awaits = AwaitedAnswers::none;
+
+    [[nodiscard]] bool may_go(Time now) const noexcept {
+        return opens <= now && awaits == AwaitedAnswers::none;
+    }
+};
+
 } // namespace sluice::core
 
 #endif

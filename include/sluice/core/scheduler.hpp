@@ -306,11 +306,16 @@ private:
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
     [[nodiscard]] Lane* next_lane(Bucket& bucket, Time now, bool held_back_too);
     [[nodiscard]] bool stalled(Bucket& bucket, Time now);
-    /// Whether the lane waits for an answer, whatever room its bucket has.
-    [[nodiscard]] static bool holds_back(const Lane& lane, Time now) noexcept {
-        if (lane.holds_back()) return true;
-        const Crowd* crowd = lane.crowded ? crowd_of(lane) : nullptr;
-        return crowd != nullptr && crowd->start.opens(now) > now;
+    /// The only place that knows what stops a lane, whatever room its bucket has.
+    [[nodiscard]] static LaneStatus lane_status(const Lane& lane, Time now) noexcept {
+        LaneStatus status{lane.blocked_until, AwaitedAnswers::none};
+        if (lane.holds_back()) {
+            status.awaits = AwaitedAnswers::own;
+        } else if (const Crowd* crowd = lane.crowded ? crowd_of(lane) : nullptr;
+                   crowd != nullptr && crowd->start.opens(now) > now) {
+            status.awaits = AwaitedAnswers::of_crowd;
+        }
+        return status;
     }
     [[nodiscard]] static Crowd* crowd_of(const Lane& lane) noexcept {
         Crowd* crowd = lane.family == nullptr ? nullptr : lane.family->crowd.get();

@@ -45,8 +45,11 @@ inline Lane* Scheduler::next_lane(Bucket& bucket, Time now, bool held_back_too) 
     Lane* next = nullptr;
     const bool drawn = bucket.is_drawn();
     for (Lane& lane : bucket.lanes) {
-        if (lane.queued == 0 || now < lane.blocked_until) continue;
-        if (lane.holds_back() ? !held_back_too : holds_back(lane, now)) continue;
+        if (lane.queued == 0) continue;
+        LaneStatus status = lane_status(lane, now);
+        if (held_back_too && status.awaits == AwaitedAnswers::own)
+            status.awaits = AwaitedAnswers::none;
+        if (!status.may_go(now)) continue;
         const std::uint64_t arrival = lane.waiting.front().place.arrival;
         if (next != nullptr && next->waiting.front().place.arrival < arrival) continue;
         if ((drawn || lane.draws) && !draws_admit(lane, now, arrival)) continue;
@@ -100,8 +103,7 @@ inline bool Scheduler::leaves_enough(Bucket& bucket, Time now, std::int64_t min_
 inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) {
     sync(now);
     if (barred(lane, now)) return false;
-    if (lane.queued != 0 || lane.granted != 0 || now < lane.blocked_until) return false;
-    if (holds_back(lane, now)) return false;
+    if (lane.queued != 0 || lane.granted != 0 || !lane_status(lane, now).may_go(now)) return false;
     if (unfinished_ && goes_in_turn(lane)) return false;
     Bucket& bucket = *lane.bucket;
     // A bucket that has room and waiters, all the same, waits for the global limit.
@@ -238,18 +240,18 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
         {bucket.next_change(now, out, credit(now)), bucket.next_lost(), bucket.doubt_ends()});
     for (Lane& lane : bucket.lanes) {
         if (lane.queued == 0) continue;
-        if (lane.blocked_until > now) wake = std::min(wake, lane.blocked_until);
+        const LaneStatus status = lane_status(lane, now);
+        if (status.opens > now) wake = std::min(wake, status.opens);
         // It may have moved here since, and what it waits for counts elsewhere.
-        if (holds_back(lane, now) && bucket.in_flight == 0) {
+        if (status.awaits != AwaitedAnswers::none && bucket.in_flight == 0) {
             Time again = now + Window::default_period;
-            if (!lane.holds_back()) // its crowd does
+            if (status.awaits == AwaitedAnswers::of_crowd)
                 again = greater(again, crowd_of(lane)->start.closed_until(now));
             wake = std::min(wake, again);
             wait_in_line(lane);
         }
         const bool shares = lane.draws || bucket.is_drawn();
-        if (shares && now >= lane.blocked_until && !lane.holds_back())
-            wake = std::min(wake, wake_of_draws(lane, now));
+        if (shares && status.may_go(now)) wake = std::min(wake, wake_of_draws(lane, now));
     }
     if (bucket.in_flight != 0 && bucket.quiet_since + longest_silence > now)
         wake = std::min(wake, bucket.quiet_since + longest_silence);
@@ -358,7 +360,7 @@ inline std::size_t Scheduler::refuse_all(Time now, Refused why) {
 }
 
 inline Time Scheduler::opens(const Lane& lane, Time now) {
-    Time own = std::max(lane.blocked_until, lane.bucket->blocked_until());
+    Time own = std::max(lane_status(lane, now).opens, lane.bucket->blocked_until());
     each_draw(lane, all_draws,
               [&own](Draw& draw, DrawMask) { own = std::max(own, draw.bucket->blocked_until()); });
     return std::max({gate_->closed_until(now), own, closed_until(lane.traits.individual(), now)});
@@ -391,16 +393,18 @@ inline std::optional<Time> Scheduler::wait_of_opening(const Lane& lane, Time now
 inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_t arrival,
                                               Foresight how) {
     Bucket& bucket = *lane.bucket;
+    const LaneStatus own = lane_status(lane, now);
     std::int64_t ahead = 0;
     for (const Lane& other : bucket.lanes) {
-        // Who is blocked for longer than this lane, or came later, is not in the way; nor is who
-        // waits for an answer.
-        if (&other != &lane && holds_back(other, now)) continue;
-        if (other.queued == 0 || other.blocked_until > std::max(now, lane.blocked_until)) continue;
+        if (other.queued == 0) continue;
+        // A lane that is blocked for longer than this one, or waits for an answer, is not ahead.
+        const LaneStatus theirs = lane_status(other, now);
+        if (&other != &lane && theirs.awaits != AwaitedAnswers::none) continue;
+        if (theirs.opens > std::max(now, own.opens)) continue;
         if (other.waiting.front().place.arrival < arrival) ahead += other.queued;
     }
     const Individual who = lane.traits.individual();
-    const Time start = std::max(gate_->closed_until(now), lane.blocked_until);
+    const Time start = std::max(gate_->closed_until(now), own.opens);
     auto at = predict_for(bucket, now, ahead, how);
     if (lane.draws) {
         const bool behind = lane.queued != 0 && lane.waiting.front().place.arrival < arrival;
@@ -408,9 +412,9 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     }
     if (!at) return wait_of_opening(lane, now);
     *at = std::max(*at, start);
-    if (*at <= now && holds_back(lane, now)) return wait_of_opening(lane, now);
-    const std::int64_t own = ready_.contains(bucket) ? ahead : 0;
-    const std::int64_t before = own + ready_before(bucket, who, now, arrival);
+    if (*at <= now && !own.may_go(now)) return wait_of_opening(lane, now);
+    const std::int64_t here = ready_.contains(bucket) ? ahead : 0;
+    const std::int64_t before = here + ready_before(bucket, who, now, arrival);
     *at = std::max(*at, predict_chance(who, now, before));
     // Room there is, and others have to show first that they may go.
     if (*at <= now && !untroubled() && !may_pass(lane, now)) return std::nullopt;
@@ -422,7 +426,8 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
     if (lane.draws) at = predict_draws(lane, at, now, 0, Foresight::likely);
     Time longest = at.value_or(now);
     // A bucket that has room, all the same, waits for the global limit.
-    const bool room = at && *at <= now && !holds_back(lane, now);
+    const LaneStatus status = lane_status(lane, now);
+    const bool room = at && *at <= now && status.awaits == AwaitedAnswers::none;
     Obstacle what = room && goes_in_turn(lane) ? Obstacle::global : Obstacle::bucket;
     const auto consider = [&](Time until, Obstacle obstacle) {
         if (until <= longest) return;
@@ -430,7 +435,7 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
         what = obstacle;
     };
     consider(lane.bucket->blocked_until(), Obstacle::bucket);
-    consider(lane.blocked_until, lane.shared ? Obstacle::shared : Obstacle::bucket);
+    consider(status.opens, lane.shared ? Obstacle::shared : Obstacle::bucket);
     const Individual who = lane.traits.individual();
     consider(with_start(who, [now](const SlowStart& start) { return start.closed_until(now); }),
              Obstacle::global);
