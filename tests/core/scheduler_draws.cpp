@@ -331,3 +331,27 @@ TEST_CASE("two lanes that draw on each other's buckets are forgotten all the sam
     client.scheduler.collect(client.now, 0s);
     CHECK(client.scheduler.registry().lane_count() == 0);
 }
+
+TEST_CASE("a lane that waits for others to find out does not hold up who draws on its bucket") {
+    const Target held{.route = 2};
+    const Target first{.route = 2, .channel = 2};
+    const Target drawing{.route = 1};
+    CoreClient client;
+    client.answer(client.send(held), shows(5, 4, 60s, "b"));
+    client.answer(client.send(first), shows(5, 4, 60s, "b"));
+    client.answer(client.send(drawing), shows(50, 49, 60s, "a"));
+    client.answer(client.send(drawing), spent(1s, "b")); // it draws on "b" as well
+    client.pass(2s);
+    for (int left = 4; left >= 1; --left)
+        client.answer(client.send(held), shows(5, left, 60s, "b"));
+    core::Answer shared = bare_429(10s);
+    shared.shared = true;
+    client.answer(client.send(held), shared);
+    client.answer(client.send(first), shared);
+    Call& finds_out = client.send(first);
+    Call& waits = client.send(held);
+    client.pass(10s);
+    REQUIRE(finds_out.sent());
+    REQUIRE(waits.waits());
+    CHECK(client.send(drawing).sent());
+}

@@ -72,10 +72,9 @@ inline bool Scheduler::has_room_in_all(const Lane& lane, Time now) {
 
 /// Whether this lane, of another bucket, has an earlier request that could go but for its turn.
 inline bool Scheduler::goes_before(Lane& lane, Time now, std::uint64_t arrival) {
-    const LaneStatus status = lane_status(lane, now);
     return lane.queued != 0 && lane.waiting.front().place.arrival < arrival &&
-           status.opens <= now && status.awaits != AwaitedAnswers::own &&
-           available(*lane.bucket, now) > 0 && has_room_in_all(lane, now);
+           lane_status(lane, now).may_go(now) && available(*lane.bucket, now) > 0 &&
+           has_room_in_all(lane, now);
 }
 
 /// Whether there is room in `bucket` for a request of `lane` and for all of other buckets that draw
