@@ -18,7 +18,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -76,20 +75,10 @@ public:
     }
 
 private:
-    /// Whether all of it is visible ASCII, '!' to '~'. By words: every answer brings a hash.
+    /// Whether all of it is visible ASCII.
     [[nodiscard]] constexpr bool is_visible() const noexcept {
-        constexpr std::uint64_t each = 0x0101010101010101U; // times a byte: that in each
-        const auto words = std::bit_cast<std::array<std::uint64_t, max_size / sizeof each>>(text_);
-        const std::size_t whole = size_ / sizeof each;
-        std::uint64_t high = 0; // bits 0x80 of bytes out of range
-        for (std::size_t i = 0; i < whole; ++i) {
-            const std::uint64_t word = words[i];
-            const std::uint64_t low = word & 0x7f * each; // no sum below leaves its byte
-            high |= word | (low + each) | ~(low + (0x80 - '!') * each);
-        }
-        const auto visible = [](char c) { return c >= '!' && c <= '~'; };
-        return (high & 0x80 * each) == 0 &&
-               std::all_of(text_.begin() + whole * sizeof each, text_.begin() + size_, visible);
+        return std::all_of(text_.begin(), text_.begin() + size_,
+                           [](char c) { return c >= '!' && c <= '~'; });
     }
 
     std::array<char, max_size> text_{};

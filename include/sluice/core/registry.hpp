@@ -23,7 +23,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -88,13 +87,7 @@ public:
     }
     /// Whether that is the bucket's own hash.
     [[nodiscard]] bool hash_is(const Bucket& bucket, std::string_view hash) const noexcept {
-        constexpr std::size_t usual = 32; // digits, of every hash seen so far; compared in place
-        const std::string_view own = hash_of(bucket);
-        if (hash.size() != usual || own.size() != usual) return !own.empty() && hash == own;
-        std::uint64_t differ = 0;
-        for (std::size_t at = 0; at < usual; at += sizeof differ)
-            differ |= word_at(hash, at) ^ word_at(own, at);
-        return differ == 0;
+        return !hash.empty() && hash == hash_of(bucket);
     }
 
     /// New lanes of this family of routes draw on buckets of this hash from now on.
@@ -269,27 +262,11 @@ public:
     }
 
 private:
-    static std::uint64_t word_at(std::string_view text, std::size_t at) noexcept {
-        std::uint64_t word = 0;
-        std::memcpy(&word, text.data() + at, sizeof word);
-        return word;
-    }
     static LaneKey key_of(const Lane* lane) noexcept {
         return {lane->route, lane->major(), lane->tag};
     }
     static const BucketKey& key_of(const BucketEntry* bucket) noexcept { return bucket->key; }
-    /// Whoever looks at a lane goes on to its bucket, and among a million neither is in any cache.
-    /// The bucket that was made for a lane nearly always lies right behind it, see lane(): to ask
-    /// for both at once saves waiting twice. Asking for what is not there does no harm.
-    static void fetch(const Lane* lane) noexcept {
-        constexpr std::size_t cache_line = 64;
-        constexpr std::size_t both = sizeof(Lane) + sizeof(Bucket) + cache_line / 2;
-#pragma GCC unroll 8
-        for (std::size_t at = cache_line; at < both; at += cache_line)
-            __builtin_prefetch(reinterpret_cast<const char*>(lane) + at);
-    }
     static bool has_key(const Lane* lane, const LaneKey& key) noexcept {
-        fetch(lane);
         return lane->route == key.route && lane->tag == key.tag && lane->major() == key.major;
     }
     static bool has_key(const BucketEntry* bucket, const BucketKey& key) noexcept {
@@ -429,7 +406,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
 
 [[gnu::noinline]] inline Lane& Registry::lane(const LaneKey& key, const LaneTraits& traits) {
     if (Lane* known = find_lane(key)) return *known;
-    auto made = std::make_unique<Lane>(); // before its bucket, for fetch()
+    auto made = std::make_unique<Lane>();
     made->route = key.route;
     made->own_major = key.major;
     made->tag = key.tag;
