@@ -467,7 +467,7 @@ TEST_CASE("a million interaction tokens cost the memory of those still in use", 
         client.now += 10ms; // 100 interactions per second
         const core::LaneKey key{1, {core::MajorKind::interaction, token, ~token}, 0};
         core::Place place;
-        core::Lane& lane = client.scheduler.lane(key, true, client.now);
+        core::Lane& lane = client.scheduler.lane(key, {.exempt = true}, client.now);
         admitted += client.scheduler.try_admit(lane, client.now, place) ? 1 : 0;
         core::Answer answer = shows(5, 4, 1s);
         client.scheduler.answer(place, answer, core::never, client.now);

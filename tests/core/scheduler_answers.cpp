@@ -150,12 +150,12 @@ TEST_CASE("a block by Cloudflare delays the other bots of the same address", "[R
     const core::LaneKey key{1, {core::MajorKind::channel, 0, 1}, 0};
     const Time now = Time(1h);
     core::Place place;
-    REQUIRE(blocked.try_admit(blocked.lane(key, false, now), now, place));
+    REQUIRE(blocked.try_admit(blocked.lane(key, {}, now), now, place));
     core::Answer answer = cloudflare(90s);
     blocked.answer(place, answer, core::never, now);
     core::Place late;
-    CHECK_FALSE(other.try_admit(other.lane(key, false, now), now, late));
-    CHECK(other.try_admit(other.lane(key, false, now), now + 90s, late));
+    CHECK_FALSE(other.try_admit(other.lane(key, {}, now), now, late));
+    CHECK(other.try_admit(other.lane(key, {}, now), now + 90s, late));
 }
 
 TEST_CASE("a 429 without headers delays requests like it, which then go one at a time", "[R3]") {

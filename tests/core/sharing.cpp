@@ -183,7 +183,7 @@ private:
 
     void enqueue(std::size_t i) {
         const LaneKey key{1 + route_of(i), {MajorKind::channel, 0, 1}, 0};
-        scheduler_.enqueue(waiters_[i], scheduler_.lane(key, false, now_), now_);
+        scheduler_.enqueue(waiters_[i], scheduler_.lane(key, {}, now_), now_);
     }
 
     void decide(std::size_t i) {

@@ -94,7 +94,7 @@ private:
 
     void open_channel() {
         const LaneKey key{1, {MajorKind::channel, 0, ++channel_}, 0};
-        lane_ = &scheduler_.lane(key, false, now_);
+        lane_ = &scheduler_.lane(key, {}, now_);
         for (Call& call : calls_)
             call.place = Place();
         flying_.clear();

@@ -140,11 +140,6 @@ public:
             follow_majors(found, now);
         return found;
     }
-    Lane& lane(const LaneKey& key, bool exempt, Time now) {
-        LaneTraits traits;
-        traits.exempt = exempt;
-        return lane(key, traits, now);
-    }
     /// Why no request of this lane may go, for all one can know ever, or as long as the count of
     /// invalid requests is what it is.
     [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now) {
