@@ -77,7 +77,10 @@ private:
 };
 
 /// Each has Signature, begin(world, token...), and settle(arguments of the handler...), which gives
-/// back what was granted and tells the error.
+/// back what was granted and tells the error. Those that wait for a limiter have besides
+///     spend(world)       nothing may go before timeout(world) has passed, and then one may
+///     timeout(world)     asks the limiter, which looks at the time
+///     limiter(world)
 struct Acquire {
     using Signature = void(error_code, Ticket);
     template <class... Token>
@@ -85,6 +88,9 @@ struct Acquire {
         return world.limiter.async_acquire(world.route, std::forward<Token>(token)...);
     }
     static void settle(Ticket& ticket) { ticket.cancel(); }
+    static void spend(OperationsWorld& world) { world.spend(); }
+    static auto timeout(OperationsWorld& world) { return world.limiter.timeout_for(world.route); }
+    static Limiter& limiter(OperationsWorld& world) { return world.limiter; }
 };
 struct Identify {
     using Signature = void(error_code, gateway::IdentifyPermit);
@@ -93,15 +99,25 @@ struct Identify {
         return world.identifies.async_acquire(1, std::forward<Token>(token)...);
     }
     static void settle(gateway::IdentifyPermit& permit) { permit.cancel(); }
+    static void spend(OperationsWorld& world) { world.identifies.try_acquire(1).value().sent(); }
+    static auto timeout(OperationsWorld& world) { return world.identifies.timeout_for(1); }
+    static Identifies& limiter(OperationsWorld& world) { return world.identifies; }
 };
 struct Send {
     using Signature = void(error_code, gateway::SendPermit);
+    static constexpr auto opcode = gateway::Opcode::voice_state_update;
     template <class... Token>
     static auto begin(OperationsWorld& world, Token&&... token) {
-        return world.sends.async_acquire(gateway::Opcode::presence_update,
-                                         std::forward<Token>(token)...);
+        return world.sends.async_acquire(opcode, std::forward<Token>(token)...);
     }
     static void settle(gateway::SendPermit& permit) { permit.cancel(); }
+    /// One slot comes back at a time.
+    static void spend(OperationsWorld& world) {
+        while (world.sends.try_acquire(opcode))
+            world.clock.advance(std::chrono::milliseconds(1));
+    }
+    static auto timeout(OperationsWorld& world) { return world.sends.timeout_for(opcode); }
+    static Sends& limiter(OperationsWorld& world) { return world.sends; }
 };
 struct Reacquire {
     using Signature = void(error_code);
@@ -152,6 +168,9 @@ struct Completion {
         };
     }
 };
+
+/// One operation of each limiter.
+#define SLUICE_TESTS_LIMITERS sluice::tests::Acquire, sluice::tests::Identify, sluice::tests::Send
 
 #define SLUICE_TESTS_OPERATIONS                                                                    \
     sluice::tests::Acquire, sluice::tests::Identify, sluice::tests::Send,                          \

@@ -41,8 +41,9 @@ namespace sluice::gateway {
 /// limiter is neither copied nor moved.
 /// *End*: destroying it ends waiters with errc::closed. Permits may outlive it; it and they may
 /// outlive the execution context, in any order.
-/// *Clock*: a chrono clock, or testing::ManualClock for virtual time. *Mutex*: any Lockable.
-/// *Executor*: any_io_executor, or what as_default_on_t makes of it.
+/// *Clock*: a chrono clock, or testing::ManualClock for virtual time. Should it run backwards, time
+/// stands still. *Mutex*: any Lockable. *Executor*: any_io_executor, or what as_default_on_t makes
+/// of it.
 template <class Clock, class Mutex = std::mutex, class Executor = boost::asio::any_io_executor>
 class BasicSendLimiter {
 public:

@@ -81,7 +81,8 @@ protected:
         : executor_(std::move(executor)),
           context_(sluice::detail::context_of(executor_)),
           clock_(std::move(clock)),
-          schedule_(make_schedule(now())),
+          latest_(read_clock()),
+          schedule_(make_schedule(latest_)),
           wake_up_(clock_, executor_) {}
     ~GatewayEngine() override = default;
 
@@ -95,7 +96,7 @@ private:
     using WaiterList = typename Traits::WaiterList;
     using State = decltype(Operation::state);
 
-    [[nodiscard]] core::Time now() const {
+    [[nodiscard]] core::Time read_clock() const {
         return core::Time(
             std::chrono::duration_cast<core::Duration>(clock_.now().time_since_epoch()));
     }
@@ -106,9 +107,10 @@ private:
     boost::asio::execution_context& context_;
     [[no_unique_address]] Clock clock_;
     mutable Mutex mutex_;
+    core::Time latest_; // now, as it was told last; as all that follows, under the lock
 
 protected:
-    typename Traits::Schedule schedule_; // as all that follows, under the lock
+    typename Traits::Schedule schedule_;
     bool closed_ = false;
 
 private:
@@ -119,23 +121,24 @@ private:
 template <class Traits, class Clock, class Mutex>
 class GatewayEngine<Traits, Clock, Mutex>::Session {
 public:
-    explicit Session(GatewayEngine& engine)
-        : engine_(engine), lock_(engine.mutex_), now_(engine.now()) {}
+    explicit Session(GatewayEngine& engine) : engine_(engine), lock_(engine.mutex_) {
+        engine.latest_ = core::greater(engine.latest_, engine.read_clock());
+    }
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
     ~Session() {
         engine_.sort_out_finished();
-        engine_.wake_up_.set(engine_.schedule_.next_wake(), now_, engine_);
+        engine_.wake_up_.set(engine_.schedule_.next_wake(), now(), engine_);
         if (!engine_.outbox_.empty()) engine_.outbox_.post(lock_);
     }
 
-    [[nodiscard]] core::Time now() const noexcept { return now_; }
+    /// Never runs backwards, whatever the clock does.
+    [[nodiscard]] core::Time now() const noexcept { return engine_.latest_; }
 
 private:
     GatewayEngine& engine_;
     std::unique_lock<Mutex> lock_;
-    core::Time now_;
 };
 
 /// What the schedule has finished goes to the outbox.
