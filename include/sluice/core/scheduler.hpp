@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// The limiter without the waiting: who may go now, who waits until when, what an answer changes.
-// A deterministic state machine on (state, now, event). It is not thread-safe; it reads no clock,
-// arms no timer and calls nobody. The layer above
+// The limiter without the waiting: which request may go now, until when the others wait, and what
+// an answer changes. A deterministic state machine on (state, now, event). It is not thread-safe;
+// it reads no clock, arms no timer and makes no callbacks. The layer above
 //   - calls it with the present time,
 //   - completes the waiters that take_finished() hands out, in that order, and
 //   - calls advance() no later than next_wake().
 //
-// Invariant: a waiter always has a request in flight before it or a wake time strictly ahead.
-// Order: lanes are first come, first served; among the lanes of a bucket, and among buckets that
-// wait for the global limit only, the least arrival number goes first.
+// Invariant: a waiter always has a request in flight ahead of it or a wake time strictly in the
+// future.
+// Order: a lane is first come, first served. Among the lanes of a bucket, and among buckets that
+// wait only for the global limit, the lowest arrival number goes first.
 #ifndef SLUICE_CORE_SCHEDULER_HPP
 #define SLUICE_CORE_SCHEDULER_HPP
 
@@ -58,13 +59,13 @@ struct Settings {
     std::int64_t headerless_width = 50; ///< in flight at once on a route that names no limits
     Duration credit_cap = std::chrono::milliseconds(200);
     Duration retry_margin{0}; ///< added to every wait that a 429 tells
-    Backoff backoff = {};     ///< of a request that has to pause by itself
+    Backoff backoff = {};     ///< of a request that pauses after a failure of its own
     IdleLimits idle{std::chrono::seconds(10), std::chrono::minutes(5), 100'000};
-    bool split_lying_hashes = true;   ///< give routes buckets of their own that cannot share one
-    bool join_common_counters = true; ///< one bucket for all majors of a hash that share one
+    bool split_lying_hashes = true;   ///< own buckets for routes of a hash that cannot share one
+    bool join_common_counters = true; ///< one bucket for all majors of a hash that share a counter
     bool record_events = false;
-    /// Grants, or half as many buckets, that one call sees to when more are due at once: a third of
-    /// a millisecond. advance() is due again at once for the rest.
+    /// The most grants, or half as many buckets, that one call serves when more are due at once: a
+    /// third of a millisecond. advance() is due again at once for the rest.
     std::size_t serves_at_once = 1'024;
 };
 
@@ -74,17 +75,17 @@ struct Counters {
     std::uint64_t answered = 0;
     std::uint64_t lost = 0;
     std::uint64_t cancelled = 0;
-    std::uint64_t refused_waits = 0; ///< waits that ended with a bound passed
-    std::uint64_t moved = 0;         ///< lanes moved to another bucket by a changed hash
+    std::uint64_t refused_waits = 0; ///< waiters refused for a wait longer than their bound
+    std::uint64_t moved = 0;         ///< lanes moved to another bucket because their hash changed
     std::uint64_t linked = 0;        ///< buckets found to be one counter and merged
     std::uint64_t evicted = 0;
-    std::uint64_t split = 0;  ///< hashes whose routes turned out to count apart
-    std::uint64_t joined = 0; ///< hashes whose majors turned out to share a counter
+    std::uint64_t split = 0;  ///< hashes whose routes proved to have separate counters
+    std::uint64_t joined = 0; ///< hashes whose majors proved to share a counter
     Duration longest_wait{0};
     std::array<std::uint64_t, 9> by_kind{}; ///< answers, indexed by AnswerKind
 };
 
-/// A bucket as it stands at one moment.
+/// The state of a bucket at one moment.
 struct BucketState {
     std::optional<std::int64_t> limit;
     std::optional<std::int64_t> remaining;
@@ -92,21 +93,25 @@ struct BucketState {
     std::int64_t out = 0;
 };
 
-/// What an answer under way may change about a foreseen wait.
+/// What a forecast assumes about the answers to requests in flight.
 enum class Foresight : std::uint8_t {
-    likely, ///< nothing, if it comes in order, but for the first of another route
-    certain ///< whatever it may: nobody is refused for a wait that it may end
+    /// Answers in flight arrive in order and change nothing, except the first answer of another
+    /// route.
+    likely,
+    /// A lower bound, whatever the answers in flight say. Use it before refusing a waiter.
+    certain
 };
 
 class Scheduler {
 public:
-    /// When nothing has been granted, answered, lost or cancelled in a bucket for so long that has
-    /// waiters, and its window has room but for what is in flight, one more goes, each time: a
-    /// ticket that is held for ever must not stop its lane for ever. An upload that takes longer,
-    /// in a bucket that it fills, may cost a 429.
+    /// If a bucket with waiters has seen no grant, answer, loss or cancel for this long, and its
+    /// window has room apart from what is in flight, one more request goes; and again each time
+    /// this long has passed. A ticket that is never settled must not stop its lane permanently. An
+    /// upload that takes longer may cost a 429 if it fills its bucket.
     static constexpr Duration longest_silence = std::chrono::seconds(30);
 
-    /// Schedulers that send from one address share a gate; without one it makes its own.
+    /// Schedulers that send from one address share a gate. Without `gate` the scheduler makes its
+    /// own.
     explicit Scheduler(const Settings& settings, std::shared_ptr<Gate> gate = nullptr);
     Scheduler(const Scheduler&) = delete;
     Scheduler& operator=(const Scheduler&) = delete;
@@ -120,7 +125,7 @@ public:
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
     [[nodiscard]] std::size_t in_flight() const noexcept { return in_flight_; }
 
-    /// Room for so many buckets, and for as many of them that wait.
+    /// Reserves memory for so many buckets, and for as many that wait.
     void reserve(std::size_t buckets) {
         registry_.reserve(buckets);
         wakes_.reserve(buckets);
@@ -129,35 +134,38 @@ public:
 
     void set_global(std::int64_t limit, Duration period, Time now);
 
-    /// Finds or makes a lane. Use it before anything else is called, or hold a place of it.
+    /// Finds or makes a lane. Use the reference before any other call, or keep a place of the lane.
     Lane& lane(const LaneKey& key, const LaneTraits& traits, Time now) {
         sync(now);
         Lane& found = registry_.lane(key, traits);
-        // An interaction's token does not always show that it is one; who knows it, knows it for
-        // all.
+        // A token does not always show that it belongs to an interaction. Once one caller marks the
+        // lane as exempt, it is exempt for all callers.
         if (traits.exempt) found.traits.exempt = true;
         if (registry_.any_joined()) [[unlikely]]
             follow_majors(found, now);
         return found;
     }
-    /// Why no request of this lane may go, for all one can know ever, or as long as the count of
-    /// invalid requests is what it is.
+    /// Returns why no request of this lane may go, or nothing. A 401 and a webhook that is gone are
+    /// permanent as far as is known, a refused token in the path holds for a time, too many invalid
+    /// requests while the count lasts.
     [[nodiscard]] std::optional<Refused> barred(const Lane& lane, Time now) {
         return untroubled() ? std::nullopt : find_bar(lane, now);
     }
     [[nodiscard]] Gate& gate() noexcept { return *gate_; }
-    /// A new token: what was known of the old one's validity is forgotten.
+    /// Notes a new token of the bot: forgets what was known of the validity of the old one.
     void replace_token() noexcept {
         unauthorized_ = false;
         ++token_;
         look_for_trouble();
     }
-    /// The bucket that a lane with this key draws on, or would; null if there is none yet.
+    /// Returns the bucket that a lane with this key draws on, or would draw on; null if there is
+    /// none yet. Wakes a dormant bucket.
     [[nodiscard]] Bucket* find_bucket(const LaneKey& key, std::uint64_t family) {
         const Lane* lane = registry_.find_lane(key);
         return lane != nullptr ? lane->bucket
                                : registry_.find_bucket(registry_.home_of(key.major, family));
     }
+    /// Returns the lane, or null. Changes state: it first does what is due at `now`.
     [[nodiscard]] Lane* find(const LaneKey& key, Time now) {
         sync(now);
         Lane* found = registry_.find_lane(key);
@@ -165,134 +173,142 @@ public:
             follow_majors(*found, now);
         return found;
     }
-    /// A lane was looked up and not used.
+    /// Call when a lane was looked up and not used: its bucket becomes idle if it has no other use.
     void leave(Lane& lane, Time now) { rest(*lane.bucket, now); }
 
-    /// Takes a place if a request of this lane may go now and overtakes nobody.
+    /// Takes a place and returns true if a request of this lane may go now and overtakes no other.
     /// With `min_remaining`, only while at least that many remain, this one included.
     bool try_admit(Lane& lane, Time now, Place& place, std::int64_t min_remaining = 1);
-    /// Whether try_admit() would.
+    /// True if try_admit() would take a place. Changes state: it first does what is due at `now`,
+    /// which may grant or refuse waiters.
     [[nodiscard]] bool admits(Lane& lane, Time now, std::int64_t min_remaining = 1);
-    /// Nothing is due, nobody is barred, and nobody waits for the global limit.
+    /// True if nothing is due, no block is active, and no request waits for the global limit.
     [[nodiscard]] bool calm(Time now) const noexcept {
         return (queued_ == 0 || (ready_.empty() && now < next_wake())) && untroubled();
     }
-    /// try_admit() for what nearly every request meets while it is calm: a bucket with room to
-    /// spare, in which nobody waits and nothing is in doubt. False: it is not so, nothing has
-    /// happened, and try_admit() may still say yes. next_wake() stays what it was.
+    /// Fast path of try_admit() for nearly every request. Call it only while calm(). It admits a
+    /// request whose bucket has room to spare, no waiters, and nothing in doubt. Returns false
+    /// otherwise: then no place is taken, and try_admit() may still return true. next_wake() is
+    /// unchanged.
     bool admit_plain(Lane& lane, Time now, Place& place);
 
-    /// Queues the waiter, at the front part of the lane when its place has arrived before. It is
-    /// granted at once when that is possible; either way take_finished() hands it out. It leaves
-    /// with a refusal when it is still queued at its bound.
-    /// Before Place::not_before() it waits outside the lane, whose others go on, and enters it
-    /// then.
+    /// Queues the waiter; if its place has arrived before, among the retries at the front of the
+    /// lane. The waiter is granted at once if possible; either way take_finished() returns it. A
+    /// waiter that is still queued at `bound` is refused.
+    /// Until Place::not_before() the waiter pauses outside its lane, does not hold up the others
+    /// there, and then enters the lane.
     void enqueue(Waiter& waiter, Lane& lane, Time now, Time bound = never);
-    /// Takes a queued waiter out; nothing of it remains.
+    /// Removes a queued waiter; nothing of it remains.
     void withdraw(Waiter& waiter, Time now);
-    /// A granted waiter has run, or never will: others of its lane may be admitted directly again.
-    /// Needs no lock.
+    /// Call when a granted waiter has run, or never will: other requests of its lane may then be
+    /// admitted directly again. Needs no lock.
     static void delivered(Lane& lane) noexcept {
         lane.granted.fetch_sub(1, std::memory_order_release);
     }
 
-    /// Applies an answer to the request of this place, and notes in it when that was sent and
-    /// received. `sent` is when it really left, for the round trip, or `never` if nobody said.
-    /// Afterwards the place is settled. If it then has failures the request may be repeated, and
-    /// pauses until Place::not_before(), as after a 429 without any.
+    /// Applies an answer to the request of this place, and notes in the answer when the request was
+    /// sent and received. `sent` is when the request really left, for the round trip, or `never` if
+    /// that was not reported. Afterwards the place is settled. If it then has failures, the request
+    /// may be repeated after a pause until Place::not_before(). After a 429 the request may be
+    /// repeated without such a pause.
     AnswerKind answer(Place& place, Answer& answer, Time sent, Time now);
-    /// The same for what nearly every answer is: a success that names the bucket it was expected
-    /// from, while nobody waits there and nothing is in doubt. It asks once for all that answer()
-    /// would ask for step by step. `seen` has both its times. False: the answer is not of that
-    /// kind, and nothing has happened. No waiter finishes by it, no event is noted, and next_wake()
-    /// stays what it was.
+    /// Fast path of answer() for nearly every answer: a success that names the expected bucket,
+    /// which has no waiters and nothing in doubt. It checks at once what answer() checks step by
+    /// step. `seen` has both its times. Returns false if the answer is not of that kind: then
+    /// nothing has changed. It finishes no waiter, records no event, and leaves next_wake()
+    /// unchanged.
     bool answer_plain(Place& place, std::string_view hash, const Observation& seen, Time sent);
     /// Applies an answer to a request that was made without a place.
     AnswerKind answer_unplaced(Lane& lane, Answer& answer, Time now);
-    /// Notes in its place, which may hold nothing, whether such a request may be tried again.
+    /// Notes in the place, which may hold nothing, whether its request may be tried again: sets or
+    /// clears its failures and its pause.
     void judge(Place& place, const Lane& lane, const Answer& answer, Time now) noexcept;
-    /// Sent, and nobody will ever know more.
+    /// The request was sent, and its answer will never be known.
     void lose(Place& place, Time now) {
         begin_loss(place, now);
         end_loss(place, now);
     }
-    /// The same in two steps: who is queued between them comes before those whom the loss lets go.
+    /// lose() in two steps: a waiter queued between them goes before those that the loss lets go.
     void begin_loss(Place& place, Time now);
     void end_loss(Place& place, Time now) { unpin(place, now); }
-    /// Never sent.
+    /// The request was never sent.
     void cancel(Place& place, Time now);
-    /// The place's owner lets go of the lane. A taken place must be settled before.
-    /// Needs no lock.
+    /// The owner of the place lets go of the lane. A taken place must be settled before. Needs no
+    /// lock.
     static void release(Place& place) noexcept;
 
-    /// Does what is due at `now`; all of it, unless thousands are. Then next_wake() is not after
-    /// `now`, and until nothing is left nobody overtakes those who are due.
+    /// Does what is due at `now`: all of it, or the first part if thousands are due. In the second
+    /// case next_wake() is not after `now`, and until the rest is done no new request overtakes
+    /// what is due.
     void advance(Time now) { advance(now, settings_.serves_at_once); }
-    /// When advance() has something to do by itself, or `never`.
+    /// Returns when advance() has something to do without another call before, or `never`.
     [[nodiscard]] Time next_wake() const noexcept {
         return std::min(std::min(global_wake_, delayed_.least()),
                         std::min(wakes_.least(), bounds_.least()));
     }
 
-    /// Waiters that were granted or refused since the last call, in order. The caller owns them
-    /// now.
+    /// Returns the waiters that were granted or refused since the last call, in order. The caller
+    /// owns them from then on.
     [[nodiscard]] WaiterList take_finished() noexcept {
         refused_some_ = false;
         return std::move(finished_);
     }
 
-    /// When one more request of this lane could go, behind all that are queued before `arrival`;
-    /// nothing while that hangs on an answer which is still under way.
+    /// Predicts when one more request of this lane could go, behind all that are queued before
+    /// `arrival`. Returns nothing while that depends on an answer still in flight. Drops state that
+    /// has expired at `now`.
     [[nodiscard]] std::optional<Time> predict(Lane& lane, Time now,
                                               std::uint64_t arrival = UINT64_MAX,
                                               Foresight how = Foresight::likely);
-    /// Before that nothing of this lane goes, whatever is still under way.
+    /// Returns a lower bound: nothing of this lane goes before, whatever the answers in flight say.
     [[nodiscard]] Time opens(const Lane& lane, Time now);
 
-    /// What is in this lane's way for the longest.
+    /// Returns what blocks this lane for the longest.
     [[nodiscard]] Obstacle obstacle(Lane& lane, Time now);
 
     [[nodiscard]] BucketState describe(Bucket& bucket, Time now);
 
     std::size_t collect(Time now, Duration idle);
 
-    /// Takes every queued waiter out, in order of arrival within each lane, as refused.
+    /// Refuses every queued waiter with `why`, in order of arrival within each lane. Returns how
+    /// many.
     std::size_t refuse_all(Time now, Refused why = Refused::ended);
-    /// The waiters that pause by themselves, in no order. `visit` must not change them.
+    /// Visits the waiters that pause by themselves, in no order. `visit` must not change them.
     template <class Visitor>
     void each_delayed(Visitor visit) const {
         delayed_.each_of_first(delayed_.size(), [&](Waiter& waiter, Time) { visit(waiter); });
     }
 
-    /// What a limiter in another process would want to know, for restore(). Both are templates so
-    /// that only units that call them compile them; `Saved` is Snapshot.
+    /// Returns what a limiter in another process needs to know, for restore(). Both are templates
+    /// so that only units that call them compile them; `Saved` is Snapshot.
     template <class Saved = Snapshot>
     [[nodiscard]] Saved save(Time now);
-    /// Takes what another knew at `then`. What is known here already is newer and stays.
+    /// Takes over what another limiter knew at `then`. What is already known here is newer and
+    /// stays.
     template <class Saved>
     void restore(const Saved& saved, Time then, Time now);
 
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
-    /// Whether some of them were refused.
+    /// True if some of them were refused.
     [[nodiscard]] bool has_refused() const noexcept { return refused_some_; }
     [[nodiscard]] bool has_events() const noexcept { return !events_.empty(); }
-    /// Recorded since the last call; nothing unless settings ask for events.
+    /// Returns the events recorded since the last call; none unless the settings ask for events.
     [[nodiscard]] std::vector<Event> take_events() noexcept { return std::exchange(events_, {}); }
 
 private:
-    /// Nothing that is due may be overtaken by what is called now.
+    /// Does what is due first, so that the present call overtakes nothing that is due.
     void sync(Time now) {
-        constexpr std::size_t a_few = 32; // of thousands, which is what the alarm is for
+        constexpr std::size_t a_few = 32; // of thousands; the alarm sees to the rest
         if (queued_ != 0 && next_wake() <= now)
             advance(now, unfinished_ ? a_few : settings_.serves_at_once);
     }
-    /// What a request may leave early and still arrive in time; see latency.hpp. It costs a
-    /// division, so it is reckoned anew only when somebody asks.
+    /// Returns how much early a request may leave and still arrive in time; see latency.hpp. It
+    /// costs a division, so it is computed only on demand.
     [[nodiscard]] Duration credit(Time now) noexcept {
         if (!credit_known_) learn_credit(now);
         return now < credit_until_ ? credit_ : Duration(0);
     }
-    /// The same for what a bucket is asked, where the answer hangs on it.
+    /// As credit(), or 0 if no credit changes what the bucket answers.
     [[nodiscard]] Duration credit_for(const Bucket& bucket, Time now) noexcept {
         return bucket.indifferent(now, settings_.credit_cap) ? Duration(0) : credit(now);
     }
@@ -301,7 +317,7 @@ private:
     [[nodiscard]] std::int64_t available(Bucket& bucket, Time now);
     [[nodiscard]] Lane* next_lane(Bucket& bucket, Time now, bool held_back_too);
     [[nodiscard]] bool stalled(Bucket& bucket, Time now);
-    /// The only place that knows what stops a lane, whatever room its bucket has.
+    /// The only place that knows what stops a lane, apart from the room in its bucket.
     [[nodiscard]] static LaneStatus lane_status(const Lane& lane, Time now) noexcept {
         LaneStatus status{lane.blocked_until, AwaitedAnswers::none};
         if (lane.holds_back()) {
@@ -324,7 +340,7 @@ private:
     void hold(Lane& lane, Bucket& bucket, Time now, Place& place);
     void take(Lane& lane, Time now, Place& place);
     void grant(Lane& lane, Time now);
-    /// Whether a request that its bucket has room for has to queue with those of other buckets.
+    /// True if a request that its bucket has room for has to queue with those of other buckets.
     [[nodiscard]] bool goes_in_turn(const Lane& lane) const noexcept {
         return lane.traits.individual() != Individual::interaction || !untroubled();
     }
@@ -339,7 +355,7 @@ private:
     [[nodiscard]] Time predict_chance(Individual who, Time now, std::int64_t ahead);
     [[nodiscard]] Time closed_until(Individual who, Time now);
     [[nodiscard]] bool interactions_bound(Time now) const noexcept { return now < bound_until_; }
-    /// Calls `use` with the slow start of the individual, under whatever lock that takes.
+    /// Calls `use` with the slow start of the individual, under the lock that it needs.
     template <class Use>
     decltype(auto) with_start(Individual who, Use use) {
         if (who == Individual::token) return use(bot_.start);
@@ -371,20 +387,21 @@ private:
     void serve_global(Time now) { serve_global(now, settings_.serves_at_once); }
     void serve_global(Time now, std::size_t left);
     void advance(Time now, std::size_t left);
-    /// Whoever is left is served by the next advance(), and nobody goes before them until then.
+    /// Leaves the rest to the next advance(). Until then nothing overtakes what is left.
     void stop_here(Time now) noexcept {
         unfinished_ = true;
         global_wake_ = now;
     }
     void rest(Bucket& bucket, Time now);
-    /// All three: something in the bucket has changed. What has no waiters costs no call.
+    /// Call after a change in the bucket: serves the bucket, the lanes that draw on it, and the
+    /// global queue, then lets the bucket rest. Steps without waiters cost no call.
     void look_again(Bucket& bucket, Time now) {
         if (bucket.queued != 0 || bucket.scheduled()) serve(bucket, now);
         if (bucket.is_drawn()) serve_drawers(bucket, now);
         if (!ready_.empty() || global_wake_ != never) serve_global(now);
         rest(bucket, now);
     }
-    /// The same, but forgets nobody else: for use while lanes are being visited.
+    /// As rest(), but evicts no other bucket: for use while lanes are being visited.
     void leave_empty(Bucket& bucket, Time now) noexcept {
         if (bucket.queued == 0 && bucket.places == 0) registry_.set_idle(bucket, now);
     }
@@ -397,7 +414,7 @@ private:
     void unpin(Place& place, Time now);
     void serve_home(const Lane& lane, Time now);
     void free_probe(const Major& major, Time now);
-    /// Nothing but buckets and the global limit can be in anybody's way: nearly always.
+    /// True if only buckets and the global limit can block a request, which is nearly always so.
     [[nodiscard]] bool untroubled() const noexcept { return !troubled_ && gate_->untroubled(); }
     void look_for_trouble() noexcept {
         troubled_ = unauthorized_ || !latches_.empty() || !bot_.start.idle() ||
@@ -416,7 +433,7 @@ private:
     Bucket& link(Bucket& unknown, HashId hash);
     void link_some(std::uint64_t family, HashId hash, Time now);
     Bucket& move(Lane& lane, const BucketKey& key, Time now);
-    /// Routes that show one hash are taken to share a counter until an answer makes that
+    /// Routes that show one hash are assumed to share a counter until an answer makes that
     /// impossible. Returns the bucket that the answer's numbers belong to.
     Bucket& check_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now) {
         const auto hash = static_cast<HashId>(counter.key.name);
@@ -431,7 +448,8 @@ private:
     Bucket& compare_sharing(Lane& lane, Bucket& counter, const Answer& answer, Time now);
     void split(Bucket& bucket, Time now);
     [[nodiscard]] bool is_strange(const Lane& lane, const Bucket& bucket, const Answer& answer);
-    /// Whether it may show that the majors of its hash share a counter, or that they do not.
+    /// True if the answer may show that the majors of its hash share a counter, or that they do
+    /// not.
     [[nodiscard]] bool tells_of_majors(const Lane& lane, const Bucket& counter,
                                        const Answer& answer) {
         const auto hash = static_cast<HashId>(counter.key.name);
@@ -439,7 +457,7 @@ private:
                (!counter.window.answered() || registry_.is_suspected(hash) ||
                 is_strange(lane, counter, answer));
     }
-    /// True: it has shown so, and the lane draws on the common bucket.
+    /// Returns true if the answer has shown so: the lane then draws on the common bucket.
     bool suspect(Lane& lane, const Bucket& bucket, HashId hash, const Answer& answer, Time now);
     bool shows_common(Lane& lane, const Bucket& issuer, HashId hash, const Answer& refusal,
                       Time now) {
@@ -475,7 +493,7 @@ private:
     template <class SavedLane>
     void restore_lane(const SavedLane& saved, Time then, Time now);
     void refuse_lane(Lane& lane, Refused why, Time now);
-    /// No call looks at more waiters than that in vain.
+    /// No call passes over more waiters than this without refusing them.
     static constexpr std::size_t most_passed_over = 1'000;
     void refuse_bounds_before(Lane& lane, Time until);
     void refuse_bounds_before(Time until, std::optional<Individual> only, Time now);
@@ -527,20 +545,20 @@ private:
     struct MajorHash {
         std::size_t operator()(const Major& major) const noexcept { return major.hash(); }
     };
-    /// Why nothing is sent to a webhook or an interaction, and until when. Then one request finds
-    /// out.
+    /// Why nothing is sent to a webhook or an interaction, and until when. After that one request
+    /// goes first, as a trial.
     struct Latch {
         Refused why{};
         Time until{};
     };
-    /// Those that are still called number a few; memory stays bounded all the same.
+    /// Only a few of those latched are still called; this bounds the memory in any case.
     static constexpr std::size_t most_latches = 65'536;
 
     Settings settings_;
     std::shared_ptr<Gate> gate_;
     Registry registry_;
     Probes probes_;
-    Allowance bot_; // of the bot's token; that of requests without one is the gate's
+    Allowance bot_; // of the bot's token; the gate has that of requests without one
     SlowStart interactions_;
     std::array<Outage, 2> outages_;      // of interactions, and of all others
     std::uint64_t exempt_successes_ = 0; // of interactions, among the successes counted
@@ -550,26 +568,26 @@ private:
     IndexedHeap<Bucket, Time, &Bucket::wake_position> wakes_;
     ReadyQueue ready_;
     IndexedHeap<Waiter, Time, &Waiter::bound_position> bounds_;
-    IndexedHeap<Waiter, Time, &Waiter::delay_position> delayed_; // in no lane until then
+    IndexedHeap<Waiter, Time, &Waiter::delay_position> delayed_; // pausing, in no lane until then
     WaiterList finished_;
     Counters counters_;
     std::vector<Event> events_;
     boost::unordered_flat_map<Major, Latch, MajorHash> latches_;
-    Fifo<Major> latched_;       // the oldest is forgotten when there are too many
-    std::size_t crowds_ = 0;    // families that begin again by slow start; see crowd.hpp
-    std::uint8_t token_ = 0;    // how many have been replaced, counted round
-    bool troubled_ = false;     // see look_for_trouble()
-    std::uint8_t favoured_ = 0; // interactions that went before others in a row
+    Fifo<Major> latched_;                      // the oldest is forgotten when there are too many
+    std::size_t crowds_ = 0;                   // families in slow start; see crowd.hpp
+    std::uint8_t token_ = 0;                   // how many tokens have been replaced, modulo 256
+    bool troubled_ = false;                    // see look_for_trouble()
+    std::uint8_t favoured_ = 0;                // interactions that went before others, in a row
     std::unique_ptr<CommonSuspects> suspects_; // null until there are some
-    std::size_t unvisited_ = 0;       // how many waiting buckets follow_some() has still to look at
-    std::optional<BucketKey> parted_; // a bucket whose lanes it has still to move out
+    std::size_t unvisited_ = 0;       // how many waiting buckets follow_some() still has to visit
+    std::optional<BucketKey> parted_; // a bucket whose lanes it still has to move out
     bool unauthorized_ = false;
     bool slowed_ = false;
     bool stopped_ = false;
-    bool refused_some_ = false; // of finished_
+    bool refused_some_ = false; // some of finished_ were refused
     Time global_wake_ = never;
-    Time due_ = Time::min();  // what advance() serves was due then
-    bool unfinished_ = false; // it has not served all of it yet
+    Time due_ = Time::min();  // advance() serves what was due at this time
+    bool unfinished_ = false; // advance() has not served all of that
     Duration credit_{0};      // of latency_
     Time credit_until_ = Time::min();
     bool credit_known_ = false;

@@ -95,7 +95,8 @@ inline void Scheduler::take(Lane& lane, Time now, Place& place) {
     pass(lane, now, place);
 }
 
-/// A bucket that has named no limit has no number that could be too small.
+/// True if at least `min_remaining` requests remain. A bucket that has named no limit has no number
+/// that could be too small.
 inline bool Scheduler::leaves_enough(Bucket& bucket, Time now, std::int64_t min_remaining) {
     return min_remaining <= 1 || !bucket.window.known() || available(bucket, now) >= min_remaining;
 }
@@ -106,14 +107,14 @@ inline bool Scheduler::admits(Lane& lane, Time now, std::int64_t min_remaining) 
     if (lane.queued != 0 || lane.granted != 0 || !lane_status(lane, now).may_go(now)) return false;
     if (unfinished_ && goes_in_turn(lane)) return false;
     Bucket& bucket = *lane.bucket;
-    // A bucket that has room and waiters, all the same, waits for the global limit.
+    // A bucket that has room and waiters waits for the global limit.
     if (ready_.contains(bucket)) return false;
     if (available(bucket, now) < 1 || !leaves_enough(bucket, now, min_remaining)) return false;
     const bool shares = lane.draws || bucket.is_drawn();
     if (shares && !draws_admit(lane, now, UINT64_MAX)) return false;
     if (!goes_in_turn(lane)) return true;
     const Individual who = lane.traits.individual();
-    // Where the address is in the way, all go one after the other.
+    // While the address blocks or spaces requests, those of all individuals share one order.
     const bool overtakes = gate_->untroubled() ? !ready_.of(who).empty() : !ready_.empty();
     return !overtakes && may_pass(lane, now);
 }
@@ -133,7 +134,8 @@ inline bool Scheduler::admit_plain(Lane& lane, Time now, Place& place) {
     if (!lane.traits.exempt && (lane.traits.tokenless || !bot_.limit.surely_has_room()))
         [[unlikely]]
         return false;
-    assert(gate_.use_count() > 1 || (calm(now) && admits(lane, now))); // others may trouble theirs
+    // Another scheduler may have changed a shared gate in between.
+    assert(gate_.use_count() > 1 || (calm(now) && admits(lane, now)));
     hold(lane, bucket, now, place);
     return true;
 }
@@ -166,8 +168,9 @@ inline void Scheduler::enqueue(Waiter& waiter, Lane& lane, Time now, Time bound)
     serve_global(now);
 }
 
-/// Where a retry belongs: only other retries can be before it. They mostly come back in the order
-/// in which they went out, so it looks from the last one on.
+/// Returns the position of a retry in its lane: only other retries can be ahead of it. They mostly
+/// come back in the order in which they were sent, so the search begins at the last one, which it
+/// then replaces as `last_retry`.
 [[gnu::noinline]] inline WaiterList::iterator Scheduler::find_turn(Lane& lane,
                                                                    Waiter& retry) noexcept {
     const std::uint64_t arrival = retry.place.arrival;
@@ -217,7 +220,7 @@ inline void Scheduler::refuse(Waiter& waiter, Refused why) {
     finished_.push_back(waiter);
 }
 
-/// It is the first waiter's turn.
+/// Grants the first waiter of the lane, or refuses it if it may not go any more.
 inline void Scheduler::grant(Lane& lane, Time now) {
     Waiter& waiter = lane.waiting.front();
     if (const auto why = barred(lane, now)) return refuse(waiter, *why);
@@ -242,7 +245,7 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
         if (lane.queued == 0) continue;
         const LaneStatus status = lane_status(lane, now);
         if (status.opens > now) wake = std::min(wake, status.opens);
-        // It may have moved here since, and what it waits for counts elsewhere.
+        // The lane may have moved here since: then what it waits for counts in another bucket.
         if (status.awaits != AwaitedAnswers::none && bucket.in_flight == 0) {
             Time again = now + Window::default_period;
             if (status.awaits == AwaitedAnswers::of_crowd)
@@ -263,8 +266,8 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     return wake;
 }
 
-/// Grants what exempt lanes may have, puts the bucket among those that wait for the global limit if
-/// it has room, and sets its wake time otherwise. A bucket that nobody uses any more rests.
+/// Serves the waiters of a bucket: grants what exempt lanes may send, queues the bucket for the
+/// global limit if it has room, and sets its wake time otherwise. A bucket without any use rests.
 [[gnu::noinline]] inline void Scheduler::serve(Bucket& bucket, Time now) {
     bucket.stop_watching();
     while (bucket.queued != 0) {
@@ -293,15 +296,15 @@ inline Time Scheduler::wake_time(Bucket& bucket, Time now) {
     }
 }
 
-/// The lane whose turn it is, if the bucket has room for it.
+/// Returns the lane that goes next if the bucket has room for it, or null.
 inline Lane* Scheduler::lane_with_room(Bucket& bucket, Time now) {
     Lane* lane = next_lane(bucket, now, false);
     if (lane != nullptr && available(bucket, now) > 0) return lane;
     return stalled(bucket, now) ? next_lane(bucket, now, true) : nullptr;
 }
 
-/// Whether one more goes beside what is in flight. What was lost and what is in doubt come back by
-/// time alone, and probes are suspected for a short time only.
+/// True if one more request may go besides those in flight, after longest_silence. Lost places and
+/// doubt end by time alone, and probes are suspected for a short time only.
 inline bool Scheduler::stalled(Bucket& bucket, Time now) {
     if (bucket.in_flight == 0 || now < bucket.quiet_since + longest_silence) return false;
     const std::int64_t out = bucket.out(now);
@@ -310,12 +313,13 @@ inline bool Scheduler::stalled(Bucket& bucket, Time now) {
     return bucket.available(now, out - bucket.in_flight + probes, credit(now)) > 0;
 }
 
-/// What was due when it began comes first, so that what becomes due meanwhile holds up nobody.
+/// Serves what was due when it began before what becomes due meanwhile, so that new work delays
+/// none of it.
 [[gnu::noinline]] inline void Scheduler::advance(Time now, std::size_t left) {
     if (!unfinished_) due_ = now;
     unfinished_ = false;
     if (!enter_due(now, left)) return;
-    constexpr std::size_t steps = 2; // of a bucket that has waited for long, in no cache
+    constexpr std::size_t steps = 2; // of a bucket that has waited long and is in no cache
     for (; wakes_.least() <= due_; left -= lesser(left, steps)) {
         if (left == 0) return stop_here(now);
         serve(bring_up_to_date(wakes_.top(), now), now);
@@ -334,8 +338,8 @@ inline bool Scheduler::stalled(Bucket& bucket, Time now) {
     serve_global(now);
 }
 
-/// Puts a bucket that nobody uses any more among the idle ones and sees to a few that have been
-/// idle for long: that needs no task of its own, it rides on use.
+/// Puts an unused bucket among the idle ones, and looks at a few that have been idle for long.
+/// Cleaning up needs no task of its own: it is part of every use.
 inline void Scheduler::rest(Bucket& bucket, Time now) {
     if (bucket.queued != 0 || bucket.places != 0) return;
     registry_.set_idle(bucket, now);
@@ -366,7 +370,8 @@ inline Time Scheduler::opens(const Lane& lane, Time now) {
     return std::max({gate_->closed_until(now), own, closed_until(lane.traits.individual(), now)});
 }
 
-/// When a bucket lets go of one more, whatever else is in the way.
+/// Predicts when a bucket has room for one more request behind `ahead` others, whatever else blocks
+/// it. Returns nothing while that depends on an answer. Drops losses that have expired.
 inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std::int64_t ahead,
                                                   Foresight how) {
     const std::int64_t probes = bucket.key.hash_known ? probes_.count(bucket.key.major, now) : 0;
@@ -380,11 +385,11 @@ inline std::optional<Time> Scheduler::predict_for(Bucket& bucket, Time now, std:
         return bucket.predict(now, out + probes, may_settle ? 0 : out, ahead, credit);
     };
     const auto at = with(credit(now));
-    // By then there may be no credit any more.
+    // By then the credit may have expired.
     return at && *at > now && *at >= credit_until_ ? with(Duration(0)) : at;
 }
 
-/// Of what hangs on an answer as well.
+/// Returns when all blocks end; nothing if none is active. Valid while waiting for an answer, too.
 inline std::optional<Time> Scheduler::wait_of_opening(const Lane& lane, Time now) {
     const Time open = opens(lane, now);
     return open > now ? std::optional(open) : std::nullopt;
@@ -416,7 +421,7 @@ inline std::optional<Time> Scheduler::predict(Lane& lane, Time now, std::uint64_
     const std::int64_t here = ready_.contains(bucket) ? ahead : 0;
     const std::int64_t before = here + ready_before(bucket, who, now, arrival);
     *at = std::max(*at, predict_chance(who, now, before));
-    // Room there is, and others have to show first that they may go.
+    // There is room, but during a slow start others have to succeed first.
     if (*at <= now && !untroubled() && !may_pass(lane, now)) return std::nullopt;
     return at;
 }
@@ -425,7 +430,7 @@ inline Obstacle Scheduler::obstacle(Lane& lane, Time now) {
     auto at = predict_for(*lane.bucket, now, 0, Foresight::likely);
     if (lane.draws) at = predict_draws(lane, at, now, 0, Foresight::likely);
     Time longest = at.value_or(now);
-    // A bucket that has room, all the same, waits for the global limit.
+    // A bucket that has room and waiters waits for the global limit.
     const LaneStatus status = lane_status(lane, now);
     const bool room = at && *at <= now && status.awaits == AwaitedAnswers::none;
     Obstacle what = room && goes_in_turn(lane) ? Obstacle::global : Obstacle::bucket;

@@ -14,8 +14,8 @@
 
 namespace sluice::core {
 
-/// Lets go of everything the place counted in but the pin on its bucket, which its owner drops
-/// last: applying an answer may merge that bucket away.
+/// Releases all that the place counts in, except its pin on the bucket: the owner drops that last,
+/// because applying an answer may merge the bucket away. Returns the bucket that it counted in.
 inline Bucket& Scheduler::uncount(Place& place, Time now) {
     Bucket& counted = Registry::resolve(place.bucket);
     discount(*place.lane, counted);
@@ -30,7 +30,7 @@ inline Bucket& Scheduler::uncount(Place& place, Time now) {
 
 inline void Scheduler::unpin(Place& place, Time now) {
     Bucket& bucket = Registry::resolve(place.bucket);
-    if (place.lane->bucket != &bucket) [[unlikely]] // it has moved, just now or since
+    if (place.lane->bucket != &bucket) [[unlikely]] // the lane has moved
         serve_home(*place.lane, now);
     if (place.lane->draws) serve_draws(*place.lane, now);
     registry_.drop_place(place.bucket);
@@ -47,7 +47,7 @@ inline void Scheduler::unpin(Place& place, Time now) {
     Probes::Watchers freed;
     probes_.remove(major, freed);
     while (!freed.empty())
-        serve(freed.front(), now); // which takes it off the list
+        serve(freed.front(), now); // serve() takes it off the list
 }
 
 inline void Scheduler::learn_credit(Time now) noexcept {
@@ -98,7 +98,8 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     if (place.bucket != &bucket || place.probe || place.draws != 0 || !bucket.key.hash_known)
         [[unlikely]]
         return false;
-    if (place.slot_of == SlotOf::address) [[unlikely]] // others share what that guards
+    // Others share the limit of the address.
+    if (place.slot_of == SlotOf::address) [[unlikely]]
         return false;
     if (bucket.queued != 0 || !bucket.plain()) [[unlikely]]
         return false;
@@ -108,7 +109,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
         return false;
     if (!registry_.hash_is(bucket, hash) || !registry_.confirm(lane)) [[unlikely]]
         return false;
-    // More is spent than was sent; see common_counter.hpp.
+    // More is spent than this client has sent; see common_counter.hpp.
     if (!bucket.window.spent() && seen.limit.value_or(0) - seen.remaining.value_or(INT32_MAX) >
                                       std::int64_t{bucket.in_flight}) [[unlikely]]
         return false;
@@ -136,7 +137,7 @@ inline bool Scheduler::answer_plain(Place& place, std::string_view hash, const O
     const AnswerKind kind = classify(answer);
     answer.seen.sent = answer.seen.received = now;
     answer.draws = all_draws;
-    lane.holders.fetch_add(1, std::memory_order_relaxed); // so that nothing below evicts it
+    lane.holders.fetch_add(1, std::memory_order_relaxed); // keeps the lane from being evicted below
     if (registry_.any_joined()) [[unlikely]]
         follow_majors(lane, now);
     apply(lane, *lane.bucket, answer, kind, now);
@@ -185,7 +186,7 @@ inline void Scheduler::apply(Lane& lane, Bucket& issuer, const Answer& answer, A
     } else if (answer.has_numbers()) {
         apply_success(lane, issuer, answer, now);
     } else if (!did_not_run(answer.status)) {
-        issuer.lose(now); // it may have been counted: nobody knows
+        issuer.lose(now); // it may have been counted
         if (answer.draws != 0) lose_draws(lane, answer.draws, now);
     }
     follow_some(now);
@@ -202,10 +203,11 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     Bucket& counter = counter_of(lane, issuer, answer, now);
     if (answer.has_numbers()) {
         const bool believed = counter.accept(answer.seen, credit(now));
-        // Routes of one hash may count apart.
+        // Routes of one hash may have separate counters.
         if (!believed && !counter.is_of(lane.traits.family)) counter.window.hold_to(answer.seen);
     } else {
-        // Its route has shown a limit elsewhere: a few at a time until it shows it here.
+        // The route has shown a limit in another bucket: slow start here until this one shows its
+        // limit.
         if (counter.key.hash_known && !counter.window.answered()) counter.window.narrow();
         counter.accept_silent(now, settings_.headerless_width, credit(now));
     }
@@ -218,11 +220,11 @@ inline void Scheduler::apply_success(Lane& lane, Bucket& issuer, const Answer& a
     }
 }
 
-/// The bucket that a success counts in.
+/// Returns the bucket that a success counts in. May rename, merge or move the lane's bucket.
 inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& answer, Time now) {
     if (answer.hash.empty()) return Registry::resolve(&issuer);
     Bucket& bucket = *lane.bucket;
-    // Nearly always: nothing new, and nobody who has yet to learn it.
+    // Fast path: nothing new for the lane, nor for others of its family.
     if (registry_.hash_is(bucket, answer.hash) && registry_.confirm(lane)) {
         lane.hash_sent = std::max(lane.hash_sent, answer.seen.sent);
         return check_sharing(lane, bucket, answer, now);
@@ -233,7 +235,8 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
     return check_sharing(lane, follow_hash(lane, hash, answer.seen, now), answer, now);
 }
 
-/// The bucket that an answer's numbers belong to; turns the lane there if the answer is news.
+/// Returns the bucket that the numbers of an answer belong to. Moves the lane there if the answer
+/// is news.
 [[gnu::noinline]] inline Bucket& Scheduler::follow_hash(Lane& lane, HashId hash,
                                                         const Observation& seen, Time now) {
     Bucket& from = *lane.bucket;
@@ -244,7 +247,7 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
         link_some(lane.traits.family, hash, now);
         return from;
     }
-    // That routes of one hash count apart is news whichever answer shows it.
+    // That routes of one hash have separate counters is news, however old the answer that shows it.
     const bool other_hash = from.key.hash_known && from.key.name != key.name;
     if (other_hash && seen.sent <= lane.hash_sent) return registry_.bucket(key);
 
@@ -258,8 +261,9 @@ inline Bucket& Scheduler::counter_of(Lane& lane, Bucket& issuer, const Answer& a
     return move(lane, key, now);
 }
 
-/// The lane moves, and with it others of its routes. What a tagged one of them draws on its own
-/// answers tell: a request with a field limit may have another hash than one without.
+/// Moves the lane to the bucket of this key, and with it others of its routes. A tagged lane moves
+/// by its own answers only: a request with a field limit may have another hash than one without.
+/// Returns the new bucket.
 inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
     Bucket& from = *lane.bucket;
     Bucket& to = registry_.bucket(key);
@@ -269,7 +273,7 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
         if (other.traits.family != lane.traits.family || other.major() != lane.major()) continue;
         if (other.hash_sent > lane.hash_sent) continue;
         if (&other != &lane && other.tag != 0) continue;
-        // What is in flight from it was issued elsewhere and will count there all the same.
+        // What is in flight from it was issued by the old bucket but counts in the new one.
         if (find_draw(other, to.key) == nullptr) to.lose(now, other.in_flight);
         other.hash_sent = lane.hash_sent;
         other.left_hash = static_cast<HashId>(from.key.name);
@@ -283,7 +287,8 @@ inline Bucket& Scheduler::move(Lane& lane, const BucketKey& key, Time now) {
     return to;
 }
 
-/// The bucket of a route gets its hash: it is renamed, or turns out to be one that exists.
+/// Gives the bucket of a route its hash: renames it, or merges it into the bucket that has the hash
+/// already. Returns the bucket that remains.
 inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
     const BucketKey key = registry_.key_of(hash, unknown.key.major, unknown.key.name);
     Bucket* known = registry_.find_bucket(key);
@@ -291,7 +296,7 @@ inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
         registry_.rename(unknown, key);
         return unknown;
     }
-    // What a refusal told them to wait holds whatever bucket they draw on.
+    // A wait that a refusal told these lanes holds whichever bucket they draw on.
     for (Lane& lane : unknown.lanes)
         block_lane(lane, unknown.window.blocked_until());
     unschedule(unknown);
@@ -300,7 +305,7 @@ inline Bucket& Scheduler::link(Bucket& unknown, HashId hash) {
     return *known;
 }
 
-/// Other buckets of the route get the hash too. A few with each answer: a bot may have made
+/// Gives other buckets of the route the hash, too. A few with each answer: a bot may have made
 /// thousands before the first answer came, and no call may take that long.
 inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     constexpr int at_most = 32;
@@ -316,7 +321,7 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
 [[gnu::noinline]] inline Bucket& Scheduler::compare_sharing(Lane& lane, Bucket& counter,
                                                             const Answer& answer, Time now) {
     const Observation& seen = answer.seen;
-    // Nobody knows when a request without a place was sent.
+    // The send time of a request without a place is unknown.
     const bool timed = seen.sent < seen.received;
     if (!settings_.split_lying_hashes || !timed || !seen.limit || !seen.remaining ||
         !seen.reset_after) {
@@ -343,20 +348,20 @@ inline void Scheduler::link_some(std::uint64_t family, HashId hash, Time now) {
     return own;
 }
 
-/// Every lane of this bucket but those of its first family goes to a bucket of its own; buckets of
-/// other major parameters follow with their next answers.
+/// Moves every lane of this bucket, except those of its first family, to a bucket of its family's
+/// own. Buckets of other major parameters follow with their next answers.
 inline void Scheduler::split(Bucket& bucket, Time now) {
     const auto hash = static_cast<HashId>(bucket.key.name);
     const std::uint64_t first = bucket.lanes.front().traits.family;
     registry_.rename(bucket, registry_.key_of(hash, bucket.lanes.front()));
     bucket.window.distrust();
-    const auto stranger = [&] { // one move takes along all of its family
+    const auto stranger = [&] { // one move takes along the whole family
         return std::find_if(bucket.lanes.begin(), bucket.lanes.end(),
                             [&](const Lane& lane) { return lane.traits.family != first; });
     };
     for (auto at = stranger(); at != bucket.lanes.end(); at = stranger()) {
         Bucket& to = move(*at, registry_.key_of(hash, *at), now);
-        if (!to.window.answered()) to.window = bucket.window; // any of its numbers may be theirs
+        if (!to.window.answered()) to.window = bucket.window; // each number may be of that counter
         serve(to, now);
     }
 }
@@ -377,7 +382,7 @@ inline void Scheduler::split(Bucket& bucket, Time now) {
                        lane.traits.text});
 }
 
-/// A request of this lane is about to be queued.
+/// Records that a request of this lane is about to be queued.
 [[gnu::noinline]] inline void Scheduler::note_waiting(Lane& lane, std::uint64_t arrival, Time now) {
     const auto at = predict(lane, now, arrival);
     record(EventKind::waiting, lane, 0, AnswerKind(), at.value_or(opens(lane, now)) - now);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Scheduler: what a 429 blocks and for how long, whose wait it makes too long, and after which
-// answers nothing more goes out at all. Included by core/scheduler.hpp only.
+// Scheduler: what a 429 blocks and for how long, which waits become longer than their bounds, and
+// after which answers nothing is sent any more. Included by core/scheduler.hpp only.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_REFUSALS_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_REFUSALS_HPP
 
@@ -15,9 +15,10 @@
 
 namespace sluice::core {
 
-/// How long a refusal makes us wait: what it told, else a backoff that grows and never is 0. What
-/// was told and did not suffice grows as well: 1 ns, told for ever, was repeated at the speed of
-/// round trips.
+/// Returns how long a refusal makes requests wait: the time it told, or a backoff that grows and is
+/// never 0. A told wait that did not suffice grows as well: 1 ns, told each time, was repeated at
+/// the speed of round trips. Also closes the address after a 429 from Cloudflare, and the
+/// individual after one of the global limit.
 inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind kind) noexcept {
     constexpr Duration least = std::chrono::seconds(1);
     const Time sent = answer.seen.sent;
@@ -43,7 +44,8 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
                         kind == AnswerKind::shared_limit;
     const bool own = kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
     const Crowd* crowd = crowd_of(lane);
-    // Others of ours have taken what came back: that does not show that the wait was too short.
+    // Other lanes of this client took the slots that came back, so this does not show that the wait
+    // was too short.
     if (crowd != nullptr && crowd->succeeded > lane.struck) lane.strikes = 0;
     const bool news = own && lane.strike(answer.seen.sent, now);
     if (hidden && news) lane.narrow_down();
@@ -68,34 +70,36 @@ inline Duration Scheduler::wait_of(Lane& lane, const Answer& answer, AnswerKind 
         join_crowd(lane, now);
         accept_refusal(lane, answer);
         break;
-    default: // shared: what others spend lowers no count of ours
+    default: // shared: what others spend does not lower our counts
         block_lane(lane, now + wait, true);
         join_crowd(lane, now);
         break;
     }
 }
 
-/// A hidden limit refused the request; what the headers show of the visible one is as true as ever.
+/// Applies the headers of a refusal by a hidden limit: they still describe the visible bucket.
 inline void Scheduler::accept_refusal(const Lane& lane, const Answer& answer) {
     const Observation& seen = answer.seen;
     const HashId hash = registry_.find_hash(answer.hash);
     Bucket* named = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
     if (named == nullptr || seen.limit != named->window.limit()) return;
-    // A request that was not counted says nothing about when those that are counted are.
+    // A success with nothing spent shows that the server counts after it reports. A request that
+    // was not counted does not show that.
     if (!seen.remaining || *seen.remaining >= *seen.limit) return;
     named->accept(seen, credit(seen.received));
     named->settle_lost(seen.sent, seen.received);
 }
 
-/// The hash of a refusal never changes a mapping: a tighter limit may have answered in its own name
-/// (discord-api-docs#7394, 2025-02). If it names another bucket than the one that issued the
-/// request, that bucket is spent, this lane waits, and draws on it as well from then on.
+/// The hash of a refusal never changes a mapping: a tighter limit may have answered under its own
+/// hash (discord-api-docs#7394, 2025-02). If it names another bucket than the one that issued the
+/// request, that bucket is spent, this lane waits, and the lane draws on that bucket as well from
+/// then on.
 inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& answer,
                                      Duration wait) {
     const Time now = answer.seen.received;
     const HashId hash = registry_.find_hash(answer.hash);
     Bucket* known = hash == 0 ? nullptr : registry_.find_bucket(registry_.key_of(hash, lane));
-    // An end that was only reckoned has come too early: that is no fault of the credit's.
+    // If the end of the window was only an estimate and came too early, the credit is not at fault.
     const bool guessed = known != nullptr && known->asks();
     if (!guessed && credit(now) > Duration(0) && wait < latency_.mean()) {
         latency_.distrust(now);
@@ -108,14 +112,15 @@ inline void Scheduler::refuse_bucket(Lane& lane, Bucket& issuer, const Answer& a
     }
     const bool silent = known != nullptr && known->is_silent();
     if (known != nullptr && !silent && !issuer.key.hash_known && !issuer.window.answered()) {
-        // No answer has shown this route's bucket yet. Until one does it queues for the one that
-        // refused it: repeated alone, it would come too late each time that others are waiting.
+        // No answer has shown this route's bucket yet. Until one does, the lane queues for the
+        // bucket that refused it: retried alone, it would come too late each time others are
+        // waiting.
         Bucket& counter = link(issuer, hash);
         if (!counter.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
         return;
     }
     const bool foreign = issuer.key.hash_known ? !answer.hash.empty() && issuer.key.name != hash
-                                               : silent; // no route's successes name that one
+                                               : silent; // no route's successes name it
     if (!foreign) {
         if (!issuer.refuse(answer.seen, wait, credit(now))) block_lane(lane, now + wait);
         issuer.settle_lost(answer.seen.sent, now);
@@ -142,10 +147,10 @@ inline void Scheduler::block_lane(Lane& lane, Time until, bool shared) {
     refuse_bounds_before(lane, lane.blocked_until);
 }
 
-/// Whoever cannot wait that long hears of it now; behind thousands who can, when the bound has
-/// passed.
+/// Refuses the waiters of this lane whose bounds lie before `until`. It passes over at most a
+/// thousand that can wait that long; those behind them are refused when their bounds have passed.
 inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
-    if (bounds_.empty() || bounds_.top_key() >= until) return; // nobody anywhere
+    if (bounds_.empty() || bounds_.top_key() >= until) return; // no waiter has such a bound
     std::size_t passed_over = 0;
     for (auto at = lane.waiting.begin(); lane.bounded != 0 && at != lane.waiting.end();) {
         Waiter& waiter = *at++;
@@ -158,9 +163,10 @@ inline void Scheduler::refuse_bounds_before(Lane& lane, Time until) {
     }
 }
 
-/// The same for whoever a block of the individual, or of the whole address, is too long for.
+/// Refuses every waiter whose bound lies before the end of a block: of the individual `only`, or of
+/// the whole address if that is absent.
 inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual> only, Time now) {
-    std::vector<std::pair<Waiter*, Time>> spared; // without a bound for as long as this takes
+    std::vector<std::pair<Waiter*, Time>> spared; // their bounds are set again at the end
     while (!bounds_.empty() && bounds_.top_key() < until) {
         Waiter& waiter = bounds_.top();
         if (only && waiter.place.lane->traits.individual() != *only) {
@@ -182,9 +188,9 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
     }
 }
 
-/// An answer may have made waits longer than their bounds. Those at the back wait longest, so it
-/// looks from there and stops at the first that still fits; an earlier one with a tighter bound
-/// leaves when that has passed.
+/// Refuses waiters that an answer has made wait longer than their bounds. Those at the back wait
+/// longest, so the search begins there and stops at the first that still fits. An earlier waiter
+/// with a tighter bound is refused when that has passed.
 [[gnu::noinline]] inline void Scheduler::recheck_bounds(Bucket& bucket, Time now) {
     for (Lane& lane : bucket.lanes) {
         while (lane.bounded != 0) {
@@ -208,7 +214,8 @@ inline void Scheduler::refuse_bounds_before(Time until, std::optional<Individual
                                                           : std::nullopt;
 }
 
-/// Nothing more is sent to this webhook, or interaction, until then.
+/// Sends nothing more to this webhook or interaction until then, and refuses its waiters. Beyond
+/// most_latches, the oldest is forgotten.
 inline void Scheduler::latch(Lane& lane, Refused why, Time until, Time now) {
     const auto [at, added] = latches_.insert_or_assign(lane.major(), Latch{why, until});
     if (added) latched_.push_back(lane.major());
@@ -219,14 +226,15 @@ inline void Scheduler::latch(Lane& lane, Refused why, Time until, Time now) {
     refuse_all_of(lane, why, now);
 }
 
-/// A request goes to what has been latched and is tried again: the others wait for its answer, or
-/// until that is overdue.
+/// Lets one request try a webhook or interaction that was latched: the others wait for its answer,
+/// or until that is overdue.
 inline void Scheduler::try_latch(const Lane& lane, Time now) noexcept {
     const auto at = latches_.find(lane.major());
     if (at != latches_.end()) at->second.until = now + SlowStart::patience;
 }
 
-/// One that this misses is refused at its turn.
+/// Refuses the waiters of this webhook or interaction. One that this misses is refused when it
+/// could go.
 inline void Scheduler::refuse_all_of(Lane& lane, Refused why, Time now) {
     const auto refuse_one = [&](Lane& other) { refuse_lane(other, why, now); };
     const auto same = [&](const Lane& other) {
@@ -246,7 +254,7 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
     serve(*lane.bucket, now);
 }
 
-/// Counts what may end in a ban, and stops what can only add to it.
+/// Counts invalid requests, which may end in a ban, and refuses requests that can only add to them.
 /// Discord docs, "Invalid Request Limit": 401, 403 and 429 count, a 429 of scope `shared` does not.
 [[gnu::noinline]] inline void Scheduler::protect(Lane& lane, const Answer& answer, AnswerKind kind,
                                                  Time now) {
@@ -266,16 +274,17 @@ inline void Scheduler::refuse_lane(Lane& lane, Refused why, Time now) {
     judge_tokens(lane, answer, now);
 }
 
-/// Which token an answer condemns. Codes: Discord docs, "JSON Error Codes". Only what is Discord's
-/// own condemns anything: a proxy in between has codes of its own.
+/// Decides which token an answer shows to be invalid, and refuses its waiters. Codes: Discord docs,
+/// "JSON Error Codes". Only answers of Discord itself count: a proxy in between has codes of its
+/// own.
 inline void Scheduler::judge_tokens(Lane& lane, const Answer& answer, Time now) {
     constexpr int none = -1;
     constexpr int general = 0;
     constexpr int unauthorized = 40001;
     constexpr int invalid_webhook_token = 50027;
     constexpr int unknown_webhook = 10015;
-    // An interaction's token lives so long (Discord docs, "Receiving and Responding"); later the
-    // latch is of no use. A webhook's may be set right.
+    // An interaction's token lives this long (Discord docs, "Receiving and Responding"); later the
+    // latch is of no use. A webhook's token may be corrected, so it is tried again.
     constexpr Duration life = std::chrono::minutes(15);
     constexpr Duration webhook_pause = std::chrono::minutes(10);
     if (!answer.from_discord) return;
