@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The outgoing address that one or several limiters send from. Bans and Cloudflare's blocks belong
-// to an address, not to a token, so limiters that go out through one address share one of these:
+// The outgoing address that one or several limiters send from. Bans and Cloudflare's blocks apply
+// to an address, not to a token, so limiters that send from one address share one of these:
 //
 //     auto address = std::make_shared<sluice::Address>();
 //     sluice::BucketManager first{executor, {.address = address}};
@@ -20,22 +20,23 @@
 
 namespace sluice {
 
-/// Discord docs, "Invalid Request Limit": 10,000 in 10 minutes get the address banned.
+/// Discord docs, "Invalid Request Limit": 10,000 invalid requests in 10 minutes get the address
+/// banned.
 struct AddressOptions {
-    std::int64_t slow_at = 5'000; ///< from here on requests are spaced
+    std::int64_t slow_at = 5'000; ///< from this count on requests are spaced
     std::int64_t stop_at =
-        9'000; ///< from here on acquires end with errc::too_many_invalid_requests
-    std::chrono::nanoseconds period = std::chrono::minutes(10); ///< over ten years: for ever
-    /// Discord says that 429s of scope `shared` are not counted; a report of 2024-10 doubts it
-    /// (discord-api-docs#7243).
+        9'000; ///< from this count on acquires end with errc::too_many_invalid_requests
+    std::chrono::nanoseconds period = std::chrono::minutes(10); ///< over ten years: unlimited
+    /// Count 429s of scope `shared`. Discord documents that they are not counted; a report of
+    /// 2024-10 doubts it (discord-api-docs#7243).
     bool count_shared = false;
-    /// Requests without `Authorization`, such as those to webhooks by a token in their path, count
-    /// against the address (Discord docs, "Rate Limits"). 0: no limit.
+    /// Requests without `Authorization`, such as those to webhooks with a token in their path,
+    /// count against the address (Discord docs, "Rate Limits"). 0: no limit.
     std::int64_t global_limit = 50;
     std::chrono::nanoseconds global_period = std::chrono::seconds(1);
 };
 
-/// May be used from any thread. All limiters that share one must run on the same clock.
+/// May be used from any thread. All limiters that share an address must use the same clock.
 class Address {
 public:
     explicit Address(const AddressOptions& options = {})
@@ -45,7 +46,7 @@ public:
     Address(const Address&) = delete;
     Address& operator=(const Address&) = delete;
 
-    /// For limiters.
+    /// For use by limiters.
     [[nodiscard]] core::Gate& gate() noexcept { return gate_; }
 
 private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A handle on the bucket that a route draws on. Its calls equal the limiter's calls for that route,
-// follow every renaming and moving, and survive the bucket's eviction and the limiter's end (after
-// which acquires fail with errc::closed).
+// A handle on the bucket that a route draws on. Its calls do what the limiter's calls do for that
+// route. It remains valid when the bucket is renamed, moved or evicted, and after the limiter's end
+// (acquires then fail with errc::closed).
 //
 //     sluice::Bucket bucket = limiter.bucket(create_message(channel_id));
 //     sluice::Ticket ticket = co_await bucket.acquire();
@@ -28,7 +28,7 @@ namespace sluice {
 /// Copyable; copies are the same handle. May be used from any thread.
 class Bucket {
 public:
-    /// Tickets of one bucket are handed out first come, first served. See BucketManager::acquire.
+    /// Tickets of one bucket are issued first come, first served. See BucketManager::acquire.
     template <class = void> // so that only units that call it compile its coroutine
     [[nodiscard]] boost::asio::awaitable<Ticket> acquire() const {
         return detail::acquire(issuer_, route_, detail::DefaultOptions());
@@ -52,10 +52,11 @@ public:
         return detail::TicketAccess::try_acquire(issuer_, route_);
     }
 
-    /// An answer to a request of this bucket that was made without a ticket.
+    /// Applies an answer to a request of this bucket that was made without a ticket.
     Verdict update(const Response& answer) const { return issuer_->update(route_, answer); }
 
-    /// Nothing if no request of this route has been seen, or it has been evicted.
+    /// Returns nullopt if no request of this route has been seen, or if the bucket has been
+    /// evicted.
     [[nodiscard]] std::optional<BucketInfo> info() const { return issuer_->find(route_); }
 
     [[nodiscard]] const Route& route() const noexcept { return route_; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Why a call got no ticket. Expected refusals are error codes of the category `sluice`; Asio's own
-// codes pass unchanged: a cancelled wait ends with asio::error::operation_aborted.
+// The errors of calls that return no ticket. Expected refusals are error codes of the category
+// `sluice`. Asio's own codes pass unchanged: a cancelled wait ends with
+// asio::error::operation_aborted.
 //
 //     try {
 //         auto ticket = co_await limiter.acquire(route, {.max_wait = 2s});
@@ -24,24 +25,24 @@
 namespace sluice {
 
 enum class errc {
-    closed = 1,                ///< the limiter was closed or destroyed
-    wait_too_long,             ///< the wait is longer than the caller's bound; carries retry_after
-    queue_full,                ///< more would be queued than the options allow
-    unauthorized,              ///< a 401 was seen with this token: nothing more is sent with it
-    unknown_webhook,           ///< that webhook answered 404: nothing more is sent to it
+    closed = 1,      ///< the limiter was closed or destroyed
+    wait_too_long,   ///< the wait is longer than the caller's max_wait; carries retry_after
+    queue_full,      ///< the queue would exceed the configured limit
+    unauthorized,    ///< this token got a 401: no more requests are sent with it
+    unknown_webhook, ///< that webhook answered 404: no more requests are sent to it
     too_many_invalid_requests, ///< one more 401, 403 or 429 would risk a ban of the address
     invalid_route,             ///< the route was made from an empty or malformed argument
-    superseded,                ///< gateway: a newer presence update took this one's place
-    payload_too_large,         ///< gateway: over 4096 bytes, which Discord answers by closing
-    sessions_exhausted,        ///< gateway: the day's identifies are spent
-    invalid_snapshot,          ///< restore() was given something else than snapshot() returned
+    superseded,                ///< gateway: a newer presence update replaced this one
+    payload_too_large,         ///< gateway: over 4096 bytes; Discord would close the connection
+    sessions_exhausted,        ///< gateway: the day's identifies are used up
+    invalid_snapshot,          ///< restore() was given something that is not from snapshot()
     invalid_webhook_token,     ///< the token in that path, a webhook's or an interaction's, was
-                               ///< refused with 401 (JSON code 50027); other tokens go on
+                               ///< refused with 401 (JSON code 50027); other tokens still work
 };
 
 namespace detail {
 
-// Boost's destructor is not virtual, and nobody destroys a category through it.
+// Boost's destructor is not virtual, and no category is destroyed through it.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
 class ErrorCategory final : public boost::system::error_category {
@@ -90,17 +91,17 @@ public:
     return {static_cast<int>(value), category()};
 }
 
-/// What is known about a refusal beside its code.
+/// Details of a refusal beside its error code.
 struct Refusal {
     std::optional<std::chrono::nanoseconds> retry_after =
-        std::nullopt;                                ///< until a ticket could be had
-    std::optional<Scope> scope = std::nullopt;       ///< which kind of limit is in the way
+        std::nullopt;                                ///< time until a ticket is available
+    std::optional<Scope> scope = std::nullopt;       ///< the kind of limit that blocks the request
     std::optional<BucketHash> bucket = std::nullopt; ///< absent while the hash is unknown
 
     friend bool operator==(const Refusal&, const Refusal&) = default;
 };
 
-/// Thrown by `acquire`.
+/// Thrown by acquire(), reacquire(), execute() and restore().
 class Error : public boost::system::system_error {
 public:
     explicit Error(boost::system::error_code code, const Refusal& refusal = {})

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// What a limiter tells an observer, for logs and metrics:
+// The events that a limiter reports to an observer, for logs and metrics:
 //
 //     options.observer = [](const sluice::Event& event) { log(to_string(event.kind)); };
 //
 // An observer is never called under a lock. It may be called concurrently, on the thread that
-// caused the event; what it throws is swallowed and counted in Stats. Without one nothing is
-// recorded.
+// caused the event. Its exceptions are swallowed and counted in Stats. Without an observer no
+// events are recorded.
 #ifndef SLUICE_EVENTS_HPP
 #define SLUICE_EVENTS_HPP
 

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// Acquire, send, update, and retry as far as the rules allow:
+// Acquires, sends, updates, and retries as far as the rules allow:
 //
 //     auto send = [&](sluice::Ticket&) { return client.send(request); };    // once per try
 //     auto reply = co_await sluice::execute(limiter, create_message(id), send, {.total = 30s});
 //
-// A 429 goes back to the front of its lane and waits there. A 202 that tells when the result will
-// be ready is repeated then. 502 and 503 mean that the request did not run (Discord docs, "HTTP
-// response codes": 502, "wait a bit and retry") and are always repeated. 500, 504, Cloudflare's own
-// 5xx and a lost connection leave that open (discordjs/discord.js#2655, 2018-07: a message sent
-// twice), so they are repeated only for GET, PUT and DELETE, or when the caller says that repeating
-// is safe: for messages, put a `nonce` with `"enforce_nonce": true` into the body, and Discord
-// creates one message however often it is sent (Discord docs, "Create Message").
+// A 429 returns to the front of its lane and waits there. A 202 that states when the result will be
+// ready is repeated at that time. 502 and 503 mean that the request did not run (Discord docs,
+// "HTTP response codes": 502, "wait a bit and retry") and are always repeated. After 500, 504,
+// Cloudflare's own 5xx and a lost connection it is unknown whether the request ran
+// (discordjs/discord.js#2655, 2018-07: a message sent twice). They are repeated only for GET, PUT
+// and DELETE, or when the caller says that repeating is safe. To make repeating a message safe, put
+// a `nonce` with `"enforce_nonce": true` into the body: Discord then creates one message however
+// often it is sent (Discord docs, "Create Message").
 #ifndef SLUICE_EXECUTE_HPP
 #define SLUICE_EXECUTE_HPP
 
@@ -38,34 +39,36 @@
 
 namespace sluice {
 
-/// Of one execute.
+/// Options of one execute().
 struct ExecuteOptions {
     bool safe = false; ///< repeating the request does no harm even if it has run
-    /// From the call to the return, everything included; default: for ever. What is under way then
-    /// is cancelled. With 0 or less nothing is sent.
+    /// Bound on the whole call, from the call to the return. Default: unlimited. When it ends, work
+    /// in progress is cancelled. With 0 or less nothing is sent.
     std::optional<std::chrono::nanoseconds> total = std::nullopt;
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt; ///< of each wait for a ticket
-    int max_tries = 5; ///< that end in a 5xx, without an answer or before the result is ready
-    /// So many 429s, the last of which is returned; default: as long as they tell to wait.
+    int max_tries = 5; ///< tries that end in a 5xx, without an answer or before the result is ready
+    /// Number of 429s after which the last one is returned. Default: no limit, as long
+    /// as they state a wait.
     std::optional<int> max_refusals = std::nullopt;
-    /// Of one try, from its ticket on. One that takes longer is cancelled, as far as `send` can be,
-    /// and counts as a lost connection, whose error is asio::error::timed_out.
+    /// Bound on one try, measured from its ticket. A try that takes longer is cancelled, as far as
+    /// `send` supports cancellation, and counts as a lost connection with the error
+    /// asio::error::timed_out.
     std::optional<std::chrono::nanoseconds> try_timeout = std::nullopt;
     std::optional<std::chrono::nanoseconds> first_backoff = std::nullopt; ///< else the limiter's
-    std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt;   ///< likewise
+    std::optional<std::chrono::nanoseconds> max_backoff = std::nullopt;   ///< else the limiter's
 };
 
 namespace detail {
 
-/// Each branch of `||` begins with a filter that lets only terminal cancellation through. Which
-/// kinds come that far the caller has decided.
+/// Each branch of `||` begins with a filter that lets only terminal cancellation through. This
+/// function admits all kinds: the caller has already decided which kinds arrive here.
 inline boost::asio::awaitable<void> cancelled_by_any(boost::asio::awaitable<void> branch) {
     namespace asio = boost::asio;
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     co_await std::move(branch);
 }
 
-/// One execute under way. Lives in the frame of the coroutine that runs it.
+/// The state of one call of execute(). Lives in the frame of the coroutine that runs it.
 template <class Manager, class Send>
 class Execution {
     using Awaited = std::invoke_result_t<Send&, Ticket&>;
@@ -86,8 +89,8 @@ public:
         }
     }
 
-    /// Tries until there is nothing left to try. Never throws: `||` would go on waiting for its
-    /// timer.
+    /// Tries until no further try is due. Never throws: after an exception `||` would keep waiting
+    /// for its timer.
     boost::asio::awaitable<void> run() {
         try {
             Ticket ticket = co_await limiter_.acquire(route_, next_wait());
@@ -98,7 +101,7 @@ public:
                 co_await ticket.reacquire();
             }
         } catch (const Error& error) {
-            // How the last try ended says more than that the next would have to wait too long.
+            // The result of the last try says more than "the next wait would be too long".
             if ((reply_ || failure_) && error.code() == errc::wait_too_long) co_return;
             ended_ = std::current_exception();
         } catch (...) {
@@ -106,10 +109,11 @@ public:
         }
     }
 
-    /// Whether `total` ends before time does.
+    /// True if `total` sets a deadline that the clock can represent.
     [[nodiscard]] bool is_bounded() const noexcept { return deadline_.has_value(); }
 
-    /// The last reply, or the last transport error, or why there is neither.
+    /// Returns the last reply; otherwise throws the last transport error, or the reason why there
+    /// is neither.
     Reply result(bool in_time) {
         if (in_time && ended_) std::rethrow_exception(ended_);
         if (reply_) return std::move(*reply_);
@@ -163,7 +167,7 @@ private:
         }
     }
 
-    /// Whether to try once more. The ticket then knows how long it has to pause before.
+    /// True if the request is to be tried again. Sets the pause that the ticket takes before.
     bool again(Ticket& ticket) {
         const bool failed = thrown_ != nullptr;
         if (!failed && status_ == 429) {
@@ -171,7 +175,7 @@ private:
             return verdict_.retry && fits(verdict_.after);
         }
         if (!may_repeat(failed) || ++tries_ >= options_.max_tries) return false;
-        if (!failed && status_ < 500) return fits(verdict_.after); // it was told how long
+        if (!failed && status_ < 500) return fits(verdict_.after); // the answer states the wait
         return fits(TicketAccess::pause(ticket, backoff_of(ticket), tries_));
     }
 
@@ -187,7 +191,7 @@ private:
         return backoff;
     }
 
-    /// Rather the last reply now than after a wait that cannot lead to another.
+    /// False if the wait would reach the deadline: then the last reply is returned now.
     bool fits(std::chrono::nanoseconds wait) const {
         return !deadline_ || wait < *deadline_ - limiter_.now();
     }
@@ -208,12 +212,12 @@ private:
     int refusals_ = 0;
 };
 
-/// `Send` is a reference when the caller keeps the function, and a value otherwise.
+/// `Send` is a reference type if the caller keeps the function, and a value type otherwise.
 template <class Manager, class Send>
 auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions options)
     -> boost::asio::awaitable<typename Execution<Manager, std::remove_reference_t<Send>>::Reply> {
     using namespace boost::asio::experimental::awaitable_operators;
-    // Of two that are ready at once, `||` would run the try first.
+    // If both branches are ready at once, `||` would run the try first.
     if (options.total && *options.total <= options.total->zero()) {
         throw Error(boost::asio::error::timed_out);
     }
@@ -231,11 +235,13 @@ auto run_execution(Manager& limiter, Route route, Send send, ExecuteOptions opti
 
 } // namespace detail
 
-/// Sends one request until it has an answer that repeating would not change, and returns the last
-/// reply. `send(Ticket&)` returns an awaitable of the reply and is called once per try, never twice
-/// at a time; what it throws counts as a lost connection. Unless the request never left, which is
-/// repeated whatever the method and holds up nobody: where it throws a system_error of a refused
-/// connection, an unreachable host or a name that was not resolved, or cancels the ticket before.
+/// Sends one request until it has an answer that repeating would not change. Returns the last
+/// reply.
+/// `send(Ticket&)` returns an awaitable of the reply. It is called once per try, never
+/// concurrently. An exception from it counts as a lost connection, unless the request was never
+/// sent. A request counts as never sent if `send` throws a system_error for a refused connection,
+/// an unreachable host or an unresolved name, or cancels the ticket before it throws. Such a
+/// request is repeated for every method, and its place is released, so it delays no other.
 /// *Errors*: throws what acquire throws; the last transport error when there is no reply;
 /// asio::error::timed_out when `total` has passed before any try ended.
 /// *Cancellation*: at every point, as far as `send` supports it.

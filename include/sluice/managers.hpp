@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// A limiter for each of many individuals: users whose bearer tokens a site holds, or several bots.
+// A pool of limiters, one for each individual: users whose bearer tokens a site holds, or several
+// bots.
 //
 //     sluice::Managers users{executor, {.max_managers = 1'000}};
 //     sluice::Ticket ticket = co_await users.get(user_id)->acquire(get_current_user());
 //
-// Discord docs, "Rate Limits": limits belong to whoever the authentication names. All send from one
-// address, so that what is counted per address (invalid requests, Cloudflare's blocks) is counted
-// together. A bearer's limit belongs to its user and goes on when the token is refreshed (observed
-// 2023-10, discordeno#3165): name users by id rather than by token, where the id is known.
+// Discord docs, "Rate Limits": limits belong to the individual that the authentication names. All
+// managers of a pool send from one address, so what is counted per address (invalid requests,
+// Cloudflare's blocks) is counted together. The limit of a bearer token belongs to its user and
+// continues when the token is refreshed (observed 2023-10, discordeno#3165): where the id is known,
+// name users by id rather than by token.
 //
-// The invariant: of what names an individual only a 128-bit digest is kept, never the text; and no
-// manager is forgotten while somebody else holds it, or it has requests queued or in flight.
+// Invariants: of the name of an individual only a 128-bit digest is kept, never the text. A manager
+// is not evicted while a caller holds it, or while it has requests queued or in flight.
 #ifndef SLUICE_MANAGERS_HPP
 #define SLUICE_MANAGERS_HPP
 
@@ -36,21 +38,21 @@
 namespace sluice {
 
 struct ManagersOptions {
-    /// Of each manager. Without an address the pool makes one for all.
+    /// Options of each manager. Without an address, the pool makes one for all managers.
     Options manager = {};
 
-    /// With more than this many, the one that was asked for least recently is forgotten, first of
-    /// all one that has nothing to lose by it. More are kept only while all are in use.
+    /// Above this number the least recently requested manager is evicted; managers with no state to
+    /// lose are evicted first. The pool only exceeds this number while all managers are in use.
     std::size_t max_managers = 1'000;
 
-    /// One that was not asked for this long is forgotten if it has nothing to lose: no open
-    /// window, no block, no refused token.
+    /// A manager that was not requested for this long is evicted if it has no state to lose: no
+    /// open window, no block, no refused token.
     std::chrono::nanoseconds idle_time = std::chrono::minutes(15);
 };
 
-/// *Threads*: every member but construction and destruction may be called from any thread. Neither
-/// copied nor moved.
-/// *End*: managers that somebody holds outlive the pool; the pool may outlive its context.
+/// *Threads*: every member except construction and destruction may be called from any thread.
+/// Neither copied nor moved.
+/// *End*: managers that a caller holds outlive the pool. The pool may outlive its context.
 template <class Clock, class Mutex = std::mutex>
 class BasicManagers {
 public:
@@ -71,15 +73,17 @@ public:
     BasicManagers(const BasicManagers&) = delete;
     BasicManagers& operator=(const BasicManagers&) = delete;
 
-    /// The manager of an individual, named by a user's id or by a token: the same one as long as it
-    /// is held or in use, and then until it is forgotten. Never null: after close(), and after the
-    /// end of the context, one that is closed. Hold it as long as you use a Bucket or a pending
-    /// acquire() of it; tickets need no holding.
+    /// Returns the manager of an individual, named by a user's id or by a token. Creates it if
+    /// necessary. Returns the same manager as long as it is held or in use, and after that until it
+    /// is evicted. Never null: after close(), and after the end of the context, the manager is
+    /// closed. Hold the manager as long as a Bucket or a pending acquire() of it is in use. Tickets
+    /// need no held manager.
     [[nodiscard]] std::shared_ptr<Manager> get(std::string_view individual) {
         return pool_->get(individual);
     }
 
-    /// Calls `visitor(manager)` for each, the one asked for last first; the pool is not locked.
+    /// Calls `visitor(manager)` for each manager, the most recently requested first. The pool is
+    /// not locked meanwhile.
     template <std::invocable<Manager&> Visitor>
     void each(Visitor visitor) {
         for (const std::shared_ptr<Manager>& manager : pool_->all())
@@ -88,12 +92,12 @@ public:
 
     [[nodiscard]] std::size_t size() const { return pool_->size(); }
 
-    /// The address that all of them send from.
+    /// Returns the address that all managers send from.
     [[nodiscard]] const std::shared_ptr<Address>& address() const noexcept {
         return pool_->options().address;
     }
 
-    /// Closes all of them, and all that are asked for later.
+    /// Closes all managers, and all that are requested later.
     void close() { pool_->close(); }
 
 private:

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// For limiters that one thread uses alone: locks nothing, costs nothing.
+// A mutex for limiters that are used by one thread only: it locks nothing and costs nothing.
 //
 //     sluice::BasicBucketManager<std::chrono::steady_clock, sluice::NullMutex> limiter{executor};
 //
-// Then every call, every ticket and every completion has to stay on that thread, or on one strand.
+// Every call, every ticket and every completion then has to stay on that thread, or on one strand.
 #ifndef SLUICE_NULL_MUTEX_HPP
 #define SLUICE_NULL_MUTEX_HPP
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// What the limiter needs from one HTTP answer: Discord's rate limit headers, and of
-// some statuses the JSON body.
+// The parts of one HTTP answer that the limiter needs: Discord's rate limit headers, and for some
+// statuses the JSON body.
 //
 //     auto answer = sluice::Response::parse(status, headers, body);
 //     ticket.update(answer);
 //
-// The invariant: whatever a server sends, `parse` does not throw, and a field holds either a value
-// that can be counted with or nothing. Signs, exponents, words, overlong texts, values out of range
-// and copies of one header that disagree are all treated as absent.
+// Invariant: whatever a server sends, `parse` does not throw, and each field holds either a usable
+// value or nothing. Signs, exponents, words, overlong texts, values out of range and disagreeing
+// copies of one header are all treated as absent.
 //
 // Sources: Discord docs, "Rate Limits" (header names, `retry_after` and `global` of the body) and
 // "Opcodes and Status Codes" (`code` of the body);
@@ -29,8 +29,8 @@
 
 namespace sluice {
 
-/// Whose limit a 429 speaks of. Discord docs, "Rate Limits": `user` is the bucket of this bot,
-/// `global` the bot as a whole, `shared` a resource that others spend as well.
+/// The limit that a 429 refers to. Discord docs, "Rate Limits": `user` is the bucket of this bot,
+/// `global` the bot as a whole, `shared` a resource whose quota others use as well.
 enum class Scope : std::uint8_t { user, global, shared };
 
 [[nodiscard]] constexpr std::string_view to_string(Scope scope) noexcept {
@@ -45,20 +45,20 @@ enum class Scope : std::uint8_t { user, global, shared };
     return "unknown";
 }
 
-/// The text of `X-RateLimit-Bucket`. Opaque: compare it, print it, read nothing into it.
-/// It lives inside the object so that a Response in a co_await expression stays trivially
+/// The text of `X-RateLimit-Bucket`. Opaque: compare and print it, but do not interpret it. The
+/// text is stored inside the object, so that a Response in a co_await expression stays trivially
 /// destructible.
 class BucketHash {
 public:
     /// Observed 2022-11 to 2026-05, discord-api-docs#5646, #6407, #8330: 32 hexadecimal digits.
-    /// Twice that leaves room without making room for anything.
+    /// Twice that leaves room for longer hashes, but not for arbitrary texts.
     static constexpr std::size_t max_size = 64;
 
-    /// The empty hash, which no answer carries.
+    /// Makes the empty hash, which no answer carries.
     constexpr BucketHash() noexcept = default;
 
-    /// Nothing if `text` is empty, longer than `max_size`, or holds anything but visible ASCII: the
-    /// hash ends up in logs and in the keys of shared stores.
+    /// Returns nullopt if `text` is empty, longer than `max_size`, or holds anything but visible
+    /// ASCII: the hash appears in logs and in the keys of shared stores.
     [[nodiscard]] static constexpr std::optional<BucketHash> parse(std::string_view text) noexcept {
         if (text.empty() || text.size() > max_size) return std::nullopt;
         BucketHash hash;
@@ -75,7 +75,7 @@ public:
     }
 
 private:
-    /// Whether all of it is visible ASCII.
+    /// True if all characters are visible ASCII.
     [[nodiscard]] constexpr bool is_visible() const noexcept {
         return std::all_of(text_.begin(), text_.begin() + size_,
                            [](char c) { return c >= '!' && c <= '~'; });
@@ -85,7 +85,7 @@ private:
     std::uint8_t size_ = 0;
 };
 
-/// Header pairs as they are written in a braced list.
+/// Header pairs, as written in a braced list.
 using HeaderList = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 
 /// A trivially copyable value; tests may fill it by designated initialisers.
@@ -94,39 +94,39 @@ struct Response {
     std::optional<std::int64_t> limit = std::nullopt;     ///< at least 1
     std::optional<std::int64_t> remaining = std::nullopt; ///< at least 0
 
-    /// When the whole allowance is back, on the server's clock: to compare with other answers,
-    /// never with a local clock.
+    /// When the whole quota is available again, on the server's clock. Compare it with other
+    /// answers, never with a local clock.
     std::optional<std::chrono::sys_time<std::chrono::nanoseconds>> reset = std::nullopt;
     std::optional<std::chrono::nanoseconds> reset_after = std::nullopt;
     std::optional<BucketHash> bucket = std::nullopt;
 
-    /// From header or body, whichever is later. Where the header is only the body rounded up to
-    /// whole seconds, the body.
+    /// From header or body, whichever is later. If the header is only the body's value rounded up
+    /// to whole seconds, the body's value.
     std::optional<std::chrono::nanoseconds> retry_after = std::nullopt;
 
-    bool global = false; ///< by header, by scope or by body
+    bool global = false; ///< set by header, scope or body
     std::optional<Scope> scope = std::nullopt;
 
-    /// False: Cloudflare in front of Discord gave this answer, or nothing tells that it did not. A
-    /// 429 of that kind concerns the outgoing address, not a bucket.
+    /// False if Cloudflare in front of Discord gave this answer, or if there is no evidence that it
+    /// came from Discord. A 429 of that kind concerns the outgoing address, not a bucket.
     bool from_discord = true;
 
-    /// One unit of the last digit as it was written: 1 ms for "0.500", 1 s for "5".
+    /// One unit of the last written digit: 1 ms for "0.500", 1 s for "5".
     std::chrono::nanoseconds reset_unit = std::chrono::milliseconds{1};
     std::chrono::nanoseconds reset_after_unit = std::chrono::milliseconds{1};
 
     std::optional<std::chrono::sys_seconds> date = std::nullopt; ///< when the answer was sent
-    bool retry_after_in_body = false;                            ///< the body named one
+    bool retry_after_in_body = false;                            ///< the body named retry_after
 
-    /// Discord's JSON error code, such as 50027 for a refused webhook or interaction token; of a
-    /// 202, 401, 403, 404 or 429 whose body names one from 0 to 2^31 - 1.
+    /// Discord's JSON error code, such as 50027 for a refused webhook or interaction token. Set for
+    /// a 202, 401, 403, 404 or 429 whose body names a code from 0 to 2^31 - 1.
     std::optional<std::int64_t> code = std::nullopt;
 
     /// \param headers a range of (name, value) pairs, or of elements with `name_string()` and
     ///        `value()` such as Beast's fields. Letter case of names does not matter.
-    /// \param body read only when `status` is 202, 401, 403, 404 or 429. Pass it: without it a wait
-    ///        is known to the second only, a block by Cloudflare is harder to tell, and so is which
-    ///        token or webhook an error speaks of.
+    /// \param body read only if `status` is 202, 401, 403, 404 or 429. Pass it: without it a
+    ///        wait is only known to the second, and it is harder to recognise a block by
+    ///        Cloudflare and the token or webhook that an error refers to.
     template <class Headers = HeaderList>
     [[nodiscard]] static Response parse(int status, Headers&& headers,
                                         std::string_view body = {}) noexcept;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// What a request asks for, as Discord's rate limits see it: a method, a path template, and the
-// major parameter bound in this call.
+// A route describes what Discord's rate limits see of a request: a method, a path template, and the
+// major parameter of this call.
 //
 //     inline constexpr auto create_message = sluice::route<"POST /channels/{channel.id}/messages">;
 //     sluice::Route route = create_message(channel_id);
 //     std::string path = create_message.path(channel_id);     // "/channels/123/messages"
 //     auto same = sluice::Route::parse("POST", "/api/v10/channels/123/messages?wait=true");
 //
-// A template is checked at compile time. Brace names do not matter to its identity: a route made
-// from a template equals the one parsed from a raw target. Tokens in a path are never stored.
+// A template is checked at compile time. Brace names are not part of its identity: a route made
+// from a template equals the route parsed from a raw target. Tokens in a path are never stored.
 // Source: Discord docs, "Rate Limits"; the routes of the docs of 2026-08-06.
 #ifndef SLUICE_ROUTE_HPP
 #define SLUICE_ROUTE_HPP
@@ -37,10 +37,11 @@ namespace sluice {
 using Major = core::Major;
 using MajorKind = core::MajorKind;
 
-/// Whose limits a request counts against. Discord docs, "Rate Limits": those of whoever the
-/// Authorization header names; without one, those of the address it comes from.
+/// The individual whose limits a request counts against. Discord docs, "Rate Limits": the
+/// individual that the Authorization header names; without a header, the address that the request
+/// comes from.
 enum class Authorization : std::uint8_t {
-    bot, ///< the header names the bot, or whoever else the limiter is of
+    bot, ///< the header names the bot, or another individual that the limiter belongs to
     none ///< no header: the outgoing address
 };
 
@@ -53,70 +54,74 @@ constexpr bool speaks_of_bot_token(const Route& asked) noexcept;
 [[nodiscard]] constexpr bool is_unusual(const Route& asked) noexcept; // in route_rules.hpp
 } // namespace detail
 
-/// One call of one route. A small value: copy it, compare it, use it as a key. It holds no
-/// reference to what it was made from. Distinct and shared objects are safe to read anywhere.
+/// One call of one route. A small value type: copy it, compare it, use it as a key. It holds no
+/// reference to its arguments. Distinct and shared objects may be read from any thread.
 class Route {
 public:
-    /// An invalid route; acquire() refuses it with errc::invalid_route. So are routes called with
-    /// what no path can carry: a negative number, an empty text, "." and "..".
+    /// Makes an invalid route; acquire() refuses it with errc::invalid_route. A call of a template
+    /// with arguments that no path can carry also makes an invalid route: a negative number, an
+    /// empty text, "." and "..".
     constexpr Route() = default;
 
-    /// Recognises a raw target: an absolute path or an http(s) URL of any host, with or without
-    /// "/api" and "/v10", percent-encoded or not, query ignored. Empty when it is not one of the
-    /// five methods or no path of an API: malformed escapes, control characters, empty or dot
-    /// segments, more than 2048 bytes or 32 segments.
+    /// Parses a raw target: an absolute path or an http(s) URL of any host, with or without "/api"
+    /// and "/v10", percent-encoded or not; the query is ignored. Returns nullopt if the method is
+    /// not one of the five, or the target is not a path of an API: malformed escapes, control
+    /// characters, empty or dot segments, more than 2048 bytes or more than 32 segments.
     [[nodiscard]] static std::optional<Route> parse(std::string_view method,
                                                     std::string_view target) noexcept;
 
     [[nodiscard]] constexpr bool valid() const noexcept { return id_ != 0; }
 
-    /// "POST"; empty when invalid.
+    /// Returns the method, such as "POST"; empty if the route is invalid.
     [[nodiscard]] constexpr std::string_view method() const noexcept {
         return detail::methods[method_];
     }
 
     [[nodiscard]] constexpr const Major& major() const noexcept { return major_; }
 
-    /// The identity of the template. Equal in every process and every build; 0 when invalid.
+    /// Returns the identity of the template. Equal in every process and every build; 0 if the route
+    /// is invalid.
     [[nodiscard]] constexpr std::uint64_t id() const noexcept { return id_; }
 
-    /// "POST /channels/{}/messages", valid until the program ends. For logs: empty when more than
-    /// 4096 templates were parsed before this one.
+    /// Returns the template's text, such as "POST /channels/{}/messages"; it stays valid until the
+    /// program ends. For logs: empty if more than 4096 templates were parsed before this one.
     [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
 
-    /// The same route as one of those that share a limit no header shows, such as "name" for
-    /// requests that rename a channel. "" takes the tag away.
+    /// Returns this route tagged as part of a sublimit: a limit that no header shows, shared by the
+    /// requests with this tag. Example: "name" for requests that rename a channel. "" removes the
+    /// tag.
     [[nodiscard]] constexpr Route sublimit(std::string_view name) const noexcept;
 
-    /// Stands for the name given to sublimit(); 0 without one.
+    /// Returns a number that stands for the name given to sublimit(); 0 without a name.
     [[nodiscard]] constexpr std::uint32_t tag() const noexcept { return tag_; }
 
-    /// The same route, sent without an Authorization header: a public one, such as
-    /// GET /invites/{}, by a client that keeps the bot's allowance for what needs it.
+    /// Returns this route, sent without an Authorization header. For public routes, such as GET
+    /// /invites/{}: the request then does not use the bot's quota.
     [[nodiscard]] constexpr Route unauthenticated() const noexcept {
         return with_authorization(Authorization::none);
     }
 
-    /// The same route, sent with the bot's Authorization although its path has a token: such a
-    /// webhook counts against the bot (observed 2022-12, discord-api-docs#5806).
+    /// Returns this route, sent with the bot's Authorization header although its path has a token.
+    /// Such a webhook counts against the bot (observed 2022-12, discord-api-docs#5806).
     [[nodiscard]] constexpr Route authenticated() const noexcept {
         return with_authorization(Authorization::bot);
     }
 
-    /// By default none where the path has a token, a webhook's or an interaction's, and bot
-    /// elsewhere. Part of the route's identity, because the counters are others.
+    /// Returns whose limits the request counts against. Default: none if the path has a token of a
+    /// webhook or an interaction, and bot otherwise. Part of the route's identity, because the
+    /// counters differ.
     [[nodiscard]] constexpr Authorization authorization() const noexcept {
         return has_path_token() != unusual_ ? Authorization::none : Authorization::bot;
     }
 
-    /// Discord docs, "Rate Limits": interaction endpoints are not bound to the global limit, the
-    /// callback and the follow-ups alike.
+    /// True for interaction endpoints, both the callback and the follow-ups: they are not bound to
+    /// the global limit (Discord docs, "Rate Limits").
     [[nodiscard]] constexpr bool exempt_from_global() const noexcept {
         return major_.kind == MajorKind::interaction;
     }
 
-    /// The message that `DELETE /channels/{}/messages/{}` deletes, because Discord limits that
-    /// route by the message's age; 0 for every other route. No part of the route's identity.
+    /// Returns the message that `DELETE /channels/{}/messages/{}` deletes; 0 for every other route.
+    /// Discord limits that route by the message's age. Not part of the route's identity.
     [[nodiscard]] constexpr std::uint64_t message_id() const noexcept { return message_id_; }
 
     friend constexpr bool operator==(const Route& a, const Route& b) noexcept {
@@ -148,13 +153,13 @@ private:
     std::uint64_t message_id_ = 0;
     std::uint32_t tag_ = 0;
     std::uint8_t method_ = 0; ///< index into detail::methods
-    bool unusual_ = false;    ///< its authorization is another than by default
+    bool unusual_ = false;    ///< its authorization differs from the default
     bool of_another_ = false; ///< see detail::is_of_another_individual
 };
 
 namespace detail {
 
-/// The type of sluice::route<"...">. Calling it costs no allocation when the ids are numbers.
+/// The type of sluice::route<"...">. Calling it does not allocate if the ids are numbers.
 template <FixedString Text>
 class RouteTemplate {
     static constexpr TemplateFault fault = fault_of_template(Text.view());
@@ -180,8 +185,9 @@ class RouteTemplate {
                   "not \".\" or \"..\"");
 
 public:
-    /// The route with these ids, in the order of the braces: integers, enums, strings, or classes
-    /// that convert to std::uint64_t.
+    /// Returns the route with these ids, in the order of the braces. An id is an integer, an enum,
+    /// a string, or a class that converts to std::uint64_t. Returns an invalid route if no path can
+    /// carry an id.
     template <class... Ids>
     [[nodiscard]] constexpr Route operator()(const Ids&... ids) const {
         check_count<sizeof...(Ids)>();
@@ -190,7 +196,8 @@ public:
         return Route{id, text, method_number, major, of_another, arguments};
     }
 
-    /// The path to request, percent-encoded; empty when operator() would give an invalid route.
+    /// Returns the path to request, percent-encoded; empty if operator() would return an invalid
+    /// route.
     template <class... Ids>
     [[nodiscard]] std::string path(const Ids&... ids) const {
         check_count<sizeof...(Ids)>();
@@ -227,14 +234,14 @@ private:
 
 } // namespace detail
 
-/// sluice::route<"POST /channels/{channel.id}/messages">
+/// The template of a route, such as sluice::route<"POST /channels/{channel.id}/messages">.
 template <detail::FixedString Text>
 inline constexpr detail::RouteTemplate<Text> route{};
 
 namespace detail {
 
-/// Observed 2026-05, discord-api-docs#8330: deletes of young, of older and of very old messages are
-/// limited apart, so this one route keeps its message.
+/// Discord limits deletes of young, older and very old messages separately (observed 2026-05,
+/// discord-api-docs#8330), so this one route keeps its message.
 inline constexpr std::uint64_t delete_message = identity_of("DELETE /channels/{}/messages/{}");
 
 } // namespace detail
@@ -283,7 +290,7 @@ inline std::optional<Route> Route::parse(std::string_view method,
 template <>
 struct std::hash<sluice::Route> {
     [[nodiscard]] constexpr std::size_t operator()(const sluice::Route& route) const noexcept {
-        // Both parts are well mixed already; tag and authorization are spread.
+        // Both parts are well mixed already; the tag and the authorization are spread.
         const std::uint64_t tag =
             std::uint64_t{route.tag()} << 1U | static_cast<std::uint64_t>(route.authorization());
         const std::uint64_t tagged = route.id() + tag * 0x9e3779b97f4a7c15ULL;

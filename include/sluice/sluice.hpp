@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a typical bot needs: routes, responses, tickets and the limiter. Optional parts have headers
-// of their own: gateway/, shared/, adapters/, testing/.
+// Includes what a typical bot needs: routes, responses, tickets and the limiter. Optional parts
+// have their own headers: gateway/, shared/, adapters/, testing/.
 #ifndef SLUICE_SLUICE_HPP
 #define SLUICE_SLUICE_HPP
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// A ticket is the permission for one request. Take one before each request, and hand it the answer:
+// A ticket is the permission for one request. Take one before each request, and pass the answer to
+// it:
 //
 //     sluice::Ticket ticket = co_await limiter.acquire(route);
 //     auto answer = co_await send(request);
 //     sluice::Verdict verdict = ticket.update(answer);
 //     while (verdict.retry) { co_await ticket.reacquire(); ... }
 //
-// Every ticket holds a place in its bucket until update(), cancel(), or its end. A ticket dropped
-// without either counts as sent with an unknown fate: its place stays taken until an answer to a
-// later request arrives, or for one period of the bucket.
+// Every ticket holds a place (the reservation of one request) in its bucket until update(),
+// cancel(), or destruction. A ticket destroyed without either counts as sent with an unknown
+// outcome: its place stays reserved until an answer to a later request arrives, or for one period
+// of the bucket.
 #ifndef SLUICE_TICKET_HPP
 #define SLUICE_TICKET_HPP
 
@@ -36,21 +38,21 @@
 namespace sluice {
 class Ticket;
 
-/// What a request goes out on.
+/// State of the connection that a request is sent on.
 enum class Connection : std::uint8_t {
     unknown,
-    fresh, ///< nothing has been answered on it yet
+    fresh, ///< no answer has arrived on it yet
     reused ///< it has carried an answer
 };
 
 namespace detail {
 struct TicketAccess;
 
-/// Of a call that says nothing about how long it may wait.
+/// Marks a call that sets no max_wait.
 inline constexpr core::Duration unbounded = core::Duration::min();
 
-/// What a ticket is made of. A coroutine that returns this makes its ticket where that will lie,
-/// and moves none there.
+/// The parts of a ticket. A coroutine that returns this constructs its ticket in place, without a
+/// move.
 template <class From>
 struct Issued {
     std::shared_ptr<From>& issuer;
@@ -61,11 +63,11 @@ struct Issued {
 boost::asio::awaitable<void> reacquire(std::same_as<Ticket> auto& ticket);
 } // namespace detail
 
-/// Move-only. Distinct tickets may be used from different threads, one ticket from one at a time.
-/// An empty, moved-from or settled ticket accepts every call.
+/// Move-only. Distinct tickets may be used from different threads; one ticket may be used from one
+/// thread at a time. An empty, moved-from or settled ticket accepts every call.
 class [[nodiscard("a Ticket dropped without update() counts as a lost request")]] Ticket {
 public:
-    /// An empty ticket: no permission.
+    /// Makes an empty ticket, which holds no permission.
     Ticket() = default;
     Ticket(Ticket && other) noexcept
         : issuer_(std::move(other.issuer_)),
@@ -84,7 +86,7 @@ public:
         }
         return *this;
     }
-    /// For the limiter, which alone can issue one.
+    /// For the limiter, which alone can issue tickets.
     template <class From>
     explicit Ticket(detail::Issued<From> issued) noexcept
         : issuer_(std::move(issued.issuer)), place_(issued.place), max_wait_(issued.max_wait) {}
@@ -92,57 +94,61 @@ public:
         drop();
     }
 
-    /// Whether this is a permission that has neither been settled nor cancelled.
+    /// True if this is a permission that has been neither settled nor cancelled.
     [[nodiscard]] explicit operator bool() const noexcept {
         return place_.taken();
     }
 
-    /// The request goes out now on an open connection: its round trip is measured from here. That
-    /// of the first request on a connection never counts: it holds what is left of opening it. Say
-    /// which it is if you know; otherwise the limiter takes a connection for reused if an answer
-    /// has left one idle.
-    /// Optional; without it the limiter measures from the ticket's issue, and learns from requests
-    /// that were issued while nothing else was in flight: others may have waited in the client.
+    /// Call when the request is sent on an open connection: its round trip is measured from here.
+    /// The round trip of the first request on a connection is never used, because it includes the
+    /// rest of opening the connection. Pass the connection's state if it is known. Otherwise the
+    /// limiter takes a connection for reused if an answer has left one idle.
+    /// Optional. Without this call the limiter measures from the issue of the ticket, and only
+    /// learns from requests that were issued while no other was in flight, because others may have
+    /// waited inside the client.
     void sent(Connection connection = Connection::unknown) {
         if (!place_.taken()) return;
         sent_ = issuer_->now();
         if (connection != Connection::unknown) place_.open = connection == Connection::reused;
     }
 
-    /// The answer arrived. Returns what it means for this request. After the first call, or after
-    /// cancel(), it does what BucketManager::update(route, answer) does. Never throws on what a
-    /// server sends.
+    /// Applies the answer to this request and settles the ticket. Returns what the answer means for
+    /// this request. After the first call, or after cancel(), it does what
+    /// BucketManager::update(route, answer) does. Never throws, whatever the server sends.
     Verdict update(const Response& answer) {
         if (place_.lane == nullptr) return {};
         return issuer_->update(place_, answer, std::exchange(sent_, detail::unmarked));
     }
 
-    /// The request was never sent: the place comes back at once.
+    /// Call when the request was never sent: its place is released at once.
     void cancel() {
         if (place_.taken()) issuer_->cancel(place_);
     }
 
-    /// Waits for permission to send the request again, at the front of its lane: a ticket keeps its
-    /// first arrival number, so several refused requests keep their order whichever was answered
-    /// first. An unsettled ticket counts as lost first. The ticket must stay where it is meanwhile.
-    /// The max_wait of the call that got the ticket holds for each of these waits anew, from where
-    /// it begins, pauses included; else the limiter's.
-    /// Throws sluice::Error; the ticket then holds nothing and may reacquire again, except after
+    /// Waits for permission to send the request again, at the front of its lane. A ticket keeps its
+    /// first arrival number, so several refused requests keep their order, whichever was answered
+    /// first. If the ticket is unsettled, its request first counts as lost. The ticket must not be
+    /// moved or destroyed during the wait.
+    /// The max_wait of the call that issued the ticket applies to each of these waits separately,
+    /// measured from the start of the wait and including pauses. Without one, the limiter's
+    /// max_wait applies.
+    /// Throws sluice::Error. The ticket then holds nothing and may reacquire again, except after
     /// errc::closed. An empty ticket fails with errc::closed.
     template <class = void> // so that only units that call it compile its coroutine
     [[nodiscard]] boost::asio::awaitable<void> reacquire() {
         return detail::reacquire(*this);
     }
 
-    /// The same with any completion token.
+    /// Does what reacquire() does, with any completion token.
     /// *Completion signature*: void(boost::system::error_code).
     /// *Errors*, *cancellation*, *threads*: as BucketManager::async_acquire.
-    /// *Executor*: likewise; but an empty ticket knows no manager, so its errc::closed comes on the
-    /// handler's associated executor, without one on Asio's system executor.
+    /// *Executor*: as BucketManager::async_acquire. An empty ticket knows no manager, so its
+    /// errc::closed completes on the handler's associated executor, or else on Asio's system
+    /// executor.
     template <class CompletionToken = detail::DefaultToken<boost::asio::any_io_executor>>
     auto async_reacquire(CompletionToken && token = CompletionToken());
 
-    /// Beside the error of an asynchronous acquire: what Error carries.
+    /// Returns the details that sluice::Error carries, for an acquire that reported an error code.
     [[nodiscard]] Refusal refusal() const {
         return refusal_ ? *refusal_ : Refusal();
     }
@@ -150,7 +156,7 @@ public:
 private:
     friend struct detail::TicketAccess;
 
-    /// Empties the other where it counts.
+    /// Copies the place and empties `other`.
     static core::Place taken_from(core::Place & other) noexcept {
         const core::Place place = other;
         other.lane = nullptr;
