@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// What a bot may do after a gateway connection was closed. Reconnecting after a refusal that will
-// repeat itself is how bots spend their daily identifies, and with them their token.
+// What a bot may do after a gateway connection was closed. A bot that reconnects after a permanent
+// refusal uses up its daily identifies, and then loses its token.
 //
 //     switch (sluice::gateway::after_close(code)) {
 //     case AfterClose::resume: ...        // new connection, resume: costs no identify
-//     case AfterClose::resume_later: ...  // the same after a pause of a minute
+//     case AfterClose::resume_later: ...  // resume after a pause of a minute
 //     case AfterClose::identify: ...      // new connection, new session: ask the IdentifyQueue
 //     case AfterClose::stop: ...          // a person must look at it
 //     }
 //
-// Codes that nobody knows mean `resume`: it costs nothing, and where the session is gone Discord
-// says so with Invalid Session.
+// Unknown codes map to `resume`: a resume costs nothing, and if the session is gone Discord answers
+// with Invalid Session.
 //
 // Sources: Discord docs, "Opcodes and Status Codes"; "Gateway", on resuming.
 #ifndef SLUICE_GATEWAY_CLOSE_CODE_HPP
@@ -23,9 +23,9 @@ namespace sluice::gateway {
 
 enum class AfterClose : std::uint8_t {
     resume,       ///< reconnect and resume; identify only if that is refused
-    resume_later, ///< the same, but not at once
+    resume_later, ///< reconnect and resume, but not at once
     identify,     ///< reconnect, but the session is gone
-    stop,         ///< do not reconnect: the same would happen again
+    stop,         ///< do not reconnect: the same close would follow
 };
 
 /// | code | meaning | what to do |
@@ -46,8 +46,8 @@ enum class AfterClose : std::uint8_t {
 /// | 4014 | disallowed intents | **stop** |
 /// | others: 1000, 1001, 1006 (no close frame), 4006, not yet invented | | resume |
 ///
-/// Discord docs allow a reconnect after 4008 and do not say when; "repeated abuse" revokes access,
-/// hence the pause (inferred). A client that closes with 1000 or 1001 itself ends its session: to
+/// Discord docs allow a reconnect after 4008 and do not say when. "Repeated abuse" revokes access,
+/// hence the pause (inferred). A client that itself closes with 1000 or 1001 ends its session: to
 /// resume later, close with another code.
 [[nodiscard]] constexpr AfterClose after_close(int code) noexcept {
     switch (code) {
@@ -68,7 +68,7 @@ enum class AfterClose : std::uint8_t {
     }
 }
 
-/// The voice gateway closes with codes of its own; 4006 and above mean other things there.
+/// The voice gateway has close codes of its own; 4006 and above have other meanings there.
 ///
 /// | code | meaning | what to do |
 /// |---|---|---|
@@ -86,15 +86,15 @@ enum class AfterClose : std::uint8_t {
 /// | 4022 | call ended: channel deleted, server changed | **stop** |
 /// | others: 4001, 4002, 4003, 4005, 4020, not yet invented | | resume |
 ///
-/// Documented as final are 4014, 4021 and 4022; for 4004, 4011, 4012, 4016 and 4017 it is inferred,
+/// 4014, 4021 and 4022 are documented as final. For 4004, 4011, 4012, 4016 and 4017 it is inferred,
 /// since the same request would get the same answer. 4017 is sent since 2026-03-02
 /// (discord-api-docs#8167, 2026-02); clients that retry it join and leave without end
 /// (Stieneee/mumble-discord-bridge#103, 2026-03). 4008 is not documented here, but was seen by bots
-/// whose audio comes in bursts (bwmarrin/discordgo#830, 2020-11; Stieneee/mumble-discord-bridge#20,
-/// 2021-04); to go on at once would lead there again (inferred).
+/// that send audio in bursts (bwmarrin/discordgo#830, 2020-11; Stieneee/mumble-discord-bridge#20,
+/// 2021-04). Continuing at once would trigger it again (inferred).
 ///
-/// After 4014 and 4022 a new voice server may be announced on the main gateway; that starts a new
-/// voice connection and is not a reconnect of this one.
+/// After 4014 and 4022 the main gateway may announce a new voice server. That starts a new voice
+/// connection and is not a reconnect of this one.
 [[nodiscard]] constexpr AfterClose after_voice_close(int code) noexcept {
     switch (code) {
     case 4006:
@@ -120,7 +120,7 @@ enum class AfterClose : std::uint8_t {
     return what != AfterClose::stop;
 }
 
-/// Whether a resume makes sense; it takes no identify.
+/// True if a resume makes sense; a resume uses no identify.
 [[nodiscard]] constexpr bool may_resume(AfterClose what) noexcept {
     return what == AfterClose::resume || what == AfterClose::resume_later;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What can be set for an IdentifyQueue and for one acquire, each field with its default and its
-// reason. A negative duration counts as 0, one over ten years means for ever.
+// Settings of an IdentifyQueue and of one acquire, each field with its default and its reason. A
+// negative duration counts as 0; a duration over ten years means unlimited.
 //
 //     IdentifyQueue identifies{executor, limit, {.reserve = 50}};
 //     co_await identifies.acquire(shard_id, {.use_reserve = true});
@@ -20,37 +20,39 @@
 namespace sluice::gateway {
 
 struct IdentifyQueueOptions {
-    /// By how much the way to Discord may take longer for one identify than for the next of its
-    /// key. 0.5 s covers delays between nothing and half a second, which a lost packet that is
-    /// repeated once still keeps on most ways (Linux repeats after 0.2 s and a round trip). It is
-    /// waited only where IdentifyPermit::answered() does not come first.
+    /// Upper bound on the difference in network delay to Discord between one identify and the next
+    /// of its key. 0.5 s covers delays between zero and half a second, which most networks keep
+    /// even when one lost packet is retransmitted (Linux retransmits after 0.2 s plus a round
+    /// trip). The margin is only waited if IdentifyPermit::answered() does not come first.
     std::chrono::nanoseconds margin = std::chrono::milliseconds(500);
 
-    /// A permit of which nothing is heard for so long counts as sent, or it would close its key for
-    /// ever. Default: twice the margin. Longer for those who acquire before they connect: what is
-    /// sent later than that and `interval` after the grant may meet the next of its key.
+    /// A permit that is not settled within this time counts as sent; otherwise its key would stay
+    /// closed. Default: twice the margin. Set it longer if permits are acquired before connecting:
+    /// an identify that is sent later than this time plus `interval` after the grant may collide
+    /// with the next one of its key.
     std::optional<std::chrono::nanoseconds> permit_timeout = std::nullopt;
 
-    /// Identifies of the day kept back for calls that say use_reserve: a bot that crashes in a
-    /// circle then stops before it has spent what its owner needs to bring it up again.
+    /// Identifies of the day reserved for calls with use_reserve. A bot in a crash loop then stops
+    /// before it has used the identifies that its owner needs to restart it.
     std::int64_t reserve = 0;
 
-    /// Discord docs, "Gateway", Sharding: each key once in 5 s.
+    /// Discord docs, "Gateway", Sharding: one identify per key in 5 s.
     std::chrono::nanoseconds interval = std::chrono::seconds(5);
 
-    /// Discord docs, "Gateway", Identifying: the limit is for 24 h. Counts when the day that
-    /// `reset_after` ends is over and no newer limit has been told.
+    /// Discord docs, "Gateway", Identifying: the limit is for 24 h. Used when the day that ends
+    /// with `reset_after` is over and update() has brought no newer limit.
     std::chrono::nanoseconds day = std::chrono::hours(24);
 };
 static_assert(std::is_trivially_destructible_v<IdentifyQueueOptions>);
 
-/// Of one acquire.
+/// Options of one acquire.
 struct IdentifyOptions {
-    /// May take the identifies that are kept back.
+    /// May use the identifies that are reserved.
     bool use_reserve = false;
 
-    /// Longer it does not wait: fails with errc::sessions_exhausted if the day's identifies are
-    /// what is missing, with errc::wait_too_long if its turn is; at once where that is known.
+    /// Maximum wait. A longer wait fails with errc::sessions_exhausted if the day's identifies are
+    /// used up, and with errc::wait_too_long if its turn in its key comes too late; at once if that
+    /// is already known.
     std::optional<std::chrono::nanoseconds> max_wait = std::nullopt;
 };
 static_assert(std::is_trivially_destructible_v<IdentifyOptions>);

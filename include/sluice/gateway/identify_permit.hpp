@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Permission for one shard to identify. While it is held and not yet sent, no other shard of its
-// key may identify, so acquire it when hello has come, and write at once:
+// key may identify. Acquire it after hello has arrived, and write the identify at once:
 //
 //     IdentifyPermit permit = co_await identifies.acquire(shard_id);
 //     co_await socket.async_write(identify, use_awaitable);
@@ -9,10 +9,10 @@
 //     ... READY or Invalid Session comes:
 //     permit.answered();
 //
-// Dropped counts as sent at that moment: an identify may have gone out, and one that was counted
-// twice costs little, one that was not counted may cost the token. One that is only held counts as
-// sent when IdentifyQueueOptions::permit_timeout is over: its key is not closed for ever, and to
-// drop it later, at the end of its session, say, changes nothing any more.
+// A dropped permit counts as sent at that moment, because the identify may have been sent: counting
+// an identify twice costs little, not counting one may cost the token. A permit that is only held
+// counts as sent after IdentifyQueueOptions::permit_timeout, so that its key does not stay closed.
+// Dropping it after that, such as at the end of its session, changes nothing.
 #ifndef SLUICE_GATEWAY_IDENTIFY_PERMIT_HPP
 #define SLUICE_GATEWAY_IDENTIFY_PERMIT_HPP
 
@@ -26,8 +26,8 @@ namespace sluice::gateway {
 
 namespace detail {
 
-/// What a permit needs from the queue that gave it, whatever its clock, its mutex or the place
-/// where its state lives.
+/// The interface that a permit needs from its queue, independent of the clock, the mutex and where
+/// the queue's state is stored.
 class IdentifySettler {
 public:
     IdentifySettler() = default;
@@ -45,8 +45,8 @@ struct IdentifyPermitAccess;
 
 } // namespace detail
 
-/// Move-only; not for two threads at once. An empty, moved-from or settled permit accepts every
-/// call. It may outlive its queue.
+/// Move-only; one thread at a time. An empty, moved-from or settled permit accepts every call. It
+/// may outlive its queue.
 class IdentifyPermit {
 public:
     IdentifyPermit() noexcept = default;
@@ -63,27 +63,27 @@ public:
         if (place_.taken) settler_->dropped(place_);
     }
 
-    /// The write has finished: the identify is on its way, and is spent. The five seconds of its
-    /// key run from here, also when it comes so late that the permit has been counted before.
+    /// Call when the write has finished: the identify counts as used. The five seconds of its key
+    /// start here, even if permit_timeout has already counted the permit as sent.
     void sent() {
         if (place_.taken) settler_->sent(place_);
     }
 
-    /// READY or Invalid Session has come, which proves that the identify has arrived: the next of
-    /// its key need not allow for a slow network. Optional. Says sent() as well.
+    /// Call when READY or Invalid Session has arrived. This proves that the identify has arrived,
+    /// so the next of its key need not allow for a slow network. Optional. Implies sent().
     void answered() {
         if (settler_ != nullptr) std::exchange(settler_, nullptr)->answered(place_);
     }
 
-    /// It will not be sent: the identify comes back at once and the next of its key may go. Does
-    /// nothing after sent(): what was sent stays spent, also if it ended in Invalid Session. When
-    /// it comes so late that the permit has been counted and another of its key has gone, the
-    /// identify stays spent, too.
+    /// Call when the identify will not be sent: it is returned to the day's quota at once, and the
+    /// next of its key may go. Does nothing after sent(): a sent identify stays used, even if it
+    /// ended in Invalid Session. If permit_timeout has counted the permit as sent and another
+    /// identify of its key has gone since, the identify stays used, too.
     void cancel() {
         if (place_.taken) settler_->cancel(place_);
     }
 
-    /// Holds an identify that is still to be sent.
+    /// True if it holds an identify that is still to be sent.
     [[nodiscard]] explicit operator bool() const noexcept { return place_.taken; }
     [[nodiscard]] std::uint64_t shard_id() const noexcept { return place_.shard; }
 
@@ -96,7 +96,7 @@ private:
 
 namespace detail {
 
-/// Makes permits on behalf of the queue.
+/// Creates permits on behalf of the queue.
 struct IdentifyPermitAccess {
     static IdentifyPermit make(std::shared_ptr<IdentifySettler> settler,
                                const core::IdentifyPlace& place) {

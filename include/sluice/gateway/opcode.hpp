@@ -4,8 +4,8 @@
 //
 //     co_await sends.acquire(sluice::gateway::Opcode::presence_update);
 //
-// Numbers not listed here may be cast to the type: an event that Discord adds later counts against
-// the 120 per minute like any other, and nothing else is known of it.
+// Numbers not listed here may be cast to the type: such an event counts against the 120 per minute
+// like any other, and no other limit is known for it.
 //
 // Source: Discord docs, "Opcodes and Status Codes".
 #ifndef SLUICE_GATEWAY_OPCODE_HPP
@@ -17,7 +17,7 @@ namespace sluice::gateway {
 
 enum class Opcode : std::uint8_t {
     dispatch = 0,                   ///< received
-    heartbeat = 1,                  ///< sent; received: Discord wants one at once
+    heartbeat = 1,                  ///< sent; received: Discord requests one at once
     identify = 2,                   ///< sent
     presence_update = 3,            ///< sent
     voice_state_update = 4,         ///< sent

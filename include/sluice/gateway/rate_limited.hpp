@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// The RATE_LIMITED dispatch: Discord has refused an event and does not queue it; it has to be sent
-// again. The connection stays open.
+// The RATE_LIMITED dispatch: Discord has refused an event and does not queue it, so it has to be
+// sent again. The connection stays open.
 //
 //     if (event == "RATE_LIMITED") {
 //         if (auto refused = sends.on_rate_limited(payload["d"])) repeat(refused->nonce.view());
 //     }
 //
-// Whatever a server sends, `parse` does not throw, and a field holds either a value that can be
-// counted with or nothing.
+// Invariant: whatever a server sends, `parse` does not throw, and each field holds either a usable
+// value or nothing.
 //
-// Source: Discord docs, "Gateway Events", Rate Limited (since 2025-10): `opcode`, `retry_after` in
-// seconds, a float, and for opcode 8 `meta` with `guild_id` and, if the request had one, `nonce`.
+// Source: Discord docs, "Gateway Events", Rate Limited (since 2025-10): `opcode`; `retry_after` in
+// seconds, a float; and for opcode 8 `meta` with `guild_id` and, if the request had one, `nonce`.
 #ifndef SLUICE_GATEWAY_RATE_LIMITED_HPP
 #define SLUICE_GATEWAY_RATE_LIMITED_HPP
 
@@ -31,16 +31,16 @@ namespace sluice::gateway {
 using core::Nonce;
 
 struct RateLimited {
-    Opcode opcode = Opcode::dispatch;        ///< of the event that was refused
+    Opcode opcode = Opcode::dispatch;        ///< of the refused event
     std::chrono::nanoseconds retry_after{0}; ///< rounded up, at most a day
     std::uint64_t guild = 0;                 ///< 0: none was named
     Nonce nonce = {};                        ///< empty: none was named
-    /// The limiter had permitted such a request: when that is acquired again, with the same guild
-    /// and nonce, it goes ahead of all that came after it.
+    /// The limiter had permitted such a request. When it is acquired again, with the same guild and
+    /// nonce, it goes ahead of all requests that came after it.
     bool matched = false;
 
-    /// `json` is the dispatch's `d`, or the whole payload around it, in the manner of
-    /// nlohmann::json. Nothing if `opcode` or `retry_after` are not there or make no sense.
+    /// `json` is the dispatch's `d`, or the whole payload around it, with the interface of
+    /// nlohmann::json. Returns nullopt if `opcode` or `retry_after` is missing or invalid.
     template <class Json>
     [[nodiscard]] static std::optional<RateLimited> parse(const Json& json);
 };
@@ -60,7 +60,8 @@ template <class Json>
     return std::string_view(json->template get_ref<const typename Json::string_t&>());
 }
 
-/// An id: digits in a string, as Discord sends it, or a number. 0 if it is neither.
+/// Returns an id from digits in a string, as Discord sends it, or from a number; 0 for anything
+/// else.
 template <class Json>
 [[nodiscard]] std::uint64_t id_of(const Json* json) {
     if (json != nullptr && json->is_number_integer()) return json->template get<std::uint64_t>();
@@ -70,14 +71,14 @@ template <class Json>
     return code == std::errc() && end == text.data() + text.size() ? id : 0;
 }
 
-/// Longer than any limit of the gateway, and short enough to be added to every time.
+/// Longer than any limit of the gateway, and short enough to be added to any time without overflow.
 inline constexpr double longest_retry_after = 86'400;
 
 template <class Json>
 [[nodiscard]] std::optional<std::chrono::nanoseconds> retry_after_of(const Json* json) {
     if (json == nullptr || !json->is_number()) return std::nullopt;
     const auto seconds = json->template get<double>();
-    if (!(seconds >= 0)) return std::nullopt; // NaN neither
+    if (!(seconds >= 0)) return std::nullopt; // also rejects NaN
     const double most = seconds < longest_retry_after ? seconds : longest_retry_after;
     return std::chrono::nanoseconds(static_cast<std::int64_t>(std::ceil(most * 1e9)));
 }

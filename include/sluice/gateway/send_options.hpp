@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What can be set for a SendLimiter and for one acquire, each field with its default and its
-// reason. A negative duration counts as 0, one over ten years means for ever.
+// Settings of a SendLimiter and of one acquire, each field with its default and its reason. A
+// negative duration counts as 0; a duration over ten years means unlimited.
 //
 //     SendLimiter sends{executor, {.member_lists = lists}};
 //     co_await sends.acquire(Opcode::request_guild_members, {.guild = id, .nonce = "a"});
@@ -31,19 +31,19 @@ using core::Nonce;
 /// 4002.
 inline constexpr std::size_t max_payload_bytes = 4096;
 
-/// Of one limiter, thus of one connection at a time.
+/// Options of one limiter, and so of one connection at a time.
 struct SendLimiterOptions {
-    /// Shared by all connections of a bot; default: one of its own.
+    /// Shared by all connections of a bot. Default: a private one.
     std::shared_ptr<MemberListLimit> member_lists = nullptr;
 
-    /// By how much the way to Discord may take longer for one event than for another: added to
-    /// every period. A second covers the loss of a packet that is repeated once (RFC 6298, 2.1: a
+    /// Upper bound on the difference in network delay to Discord between two events; added to every
+    /// period. One second covers the loss of a packet that is retransmitted once (RFC 6298, 2.1: a
     /// first timeout of one second) and costs 1.6 % of a rate that bots seldom use. A network that
     /// stalls for longer may deliver two minutes' events within one.
     std::chrono::nanoseconds margin = std::chrono::seconds(1);
 
-    /// Until hello tells it, see set_heartbeat_interval(). What gateways are seen to tell
-    /// (discord-api-docs#274, 2017-06).
+    /// Used until hello states it, see set_heartbeat_interval(). The value that gateways were
+    /// observed to send (discord-api-docs#274, 2017-06).
     std::chrono::nanoseconds heartbeat_interval = std::chrono::milliseconds(41'250);
 
     /// Discord docs, "Gateway", Rate Limiting: 120 events in 60 s.
@@ -54,23 +54,25 @@ struct SendLimiterOptions {
     std::int64_t presence_limit = 5;
     std::chrono::nanoseconds presence_period = std::chrono::seconds(20);
 
-    /// Events that may wait at once; more fail with errc::queue_full. Heartbeats always go.
+    /// Maximum number of waiting events; more fail with errc::queue_full. Heartbeats always go.
     std::optional<std::size_t> max_queued = std::nullopt;
 };
 
-/// Of one event.
+/// Options of one event.
 struct SendOptions {
-    /// Of request_guild_members: whose members. Without it only the 120 are kept.
+    /// For request_guild_members: the guild whose members are requested. Without it only the limit
+    /// of 120 applies.
     std::uint64_t guild = 0;
 
-    /// Of request_guild_members, at most 32 bytes: by it a RATE_LIMITED finds its request.
+    /// For request_guild_members, at most 32 bytes: identifies the request in a RATE_LIMITED.
     Nonce nonce = {};
 
-    /// Size of the payload as it is sent. Over 4096 fails with errc::payload_too_large.
+    /// Size of the payload as it is sent, in bytes. Over 4096 fails with errc::payload_too_large.
     std::size_t bytes = 0;
 
-    /// Of request_guild_members: the whole list is wanted (`query` empty, `limit` 0), once in 30 s.
-    /// Set it to false for a prefix or user ids, which have no limit of their own.
+    /// For request_guild_members: true if the whole list is requested (`query` empty, `limit` 0),
+    /// which is allowed once in 30 s. Set it to false for a prefix or user ids, which have no limit
+    /// of their own.
     bool whole_list = true;
 };
 static_assert(std::is_trivially_destructible_v<SendOptions>);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// Permission to send one event over a gateway connection. It holds a slot of the 120 from the
-// moment it is given until a minute after the event was written, so it should not be kept waiting:
+// Permission to send one event over a gateway connection. It holds a slot of the 120 from the grant
+// until a minute after the event was written, so send the event without delay:
 //
 //     SendPermit permit = co_await sends.acquire(Opcode::voice_state_update);
 //     co_await socket.async_write(buffer(text), use_awaitable);
 //     permit.sent();
 //
-// Whoever writes at once may drop it instead; dropped counts as sent at that moment.
+// A permit may be dropped instead if the event is written at once: it then counts as sent at the
+// time of the drop.
 #ifndef SLUICE_GATEWAY_SEND_PERMIT_HPP
 #define SLUICE_GATEWAY_SEND_PERMIT_HPP
 
@@ -22,7 +23,7 @@ namespace sluice::gateway {
 
 namespace detail {
 
-/// What a permit needs from the limiter that gave it, whatever its clock and mutex.
+/// The interface that a permit needs from its limiter, independent of clock and mutex.
 class SendSettler {
 public:
     SendSettler() = default;
@@ -38,8 +39,8 @@ struct SendPermitAccess;
 
 } // namespace detail
 
-/// Move-only; not for two threads at once. An empty, moved-from or settled permit accepts every
-/// call. It may outlive its limiter.
+/// Move-only; one thread at a time. An empty, moved-from or settled permit accepts every call. It
+/// may outlive its limiter.
 class SendPermit {
 public:
     SendPermit() noexcept = default;
@@ -54,17 +55,17 @@ public:
     }
     ~SendPermit() { sent(); }
 
-    /// The write has finished: the event is on its way. Its minute runs from here.
+    /// Call when the write has finished. The event's minute starts here.
     void sent() {
         if (place_.taken) settler_->sent(place_);
     }
 
-    /// It will not be sent: the slot comes back at once.
+    /// Call when the event will not be sent: its slot is released at once.
     void cancel() {
         if (place_.taken) settler_->cancel(place_);
     }
 
-    /// Holds a slot that is still to be used.
+    /// True if it holds a slot that is still to be used.
     [[nodiscard]] explicit operator bool() const noexcept { return place_.taken; }
     [[nodiscard]] Opcode opcode() const noexcept {
         return static_cast<Opcode>(place_.request.opcode);
@@ -79,7 +80,7 @@ private:
 
 namespace detail {
 
-/// Makes permits on behalf of the limiter.
+/// Creates permits on behalf of the limiter.
 struct SendPermitAccess {
     static SendPermit make(std::shared_ptr<SendSettler> settler, const core::SendPlace& place) {
         SendPermit permit;

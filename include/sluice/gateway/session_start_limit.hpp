@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// How many sessions a bot may start, as GET /gateway/bot tells it.
+// How many sessions a bot may start, as reported by GET /gateway/bot.
 //
 //     auto limit = SessionStartLimit::parse(response.body());        // text or nlohmann::json
 //     IdentifyQueue identifies{executor, limit};
 //
-// Nothing is guessed: identifying too often resets the bot's token, so a field that is missing or
-// makes no sense is an error that names the field.
+// No value is guessed, because identifying too often resets the bot's token: a missing or invalid
+// field is an error that names the field.
 //
 // Source: Discord docs, "Gateway", Session Start Limit Object: `total`, `remaining`, `reset_after`
 // in milliseconds and `max_concurrency`, all integers.
@@ -31,14 +31,14 @@ public:
     InvalidSessionStartLimit(std::string_view field, std::string_view problem)
         : std::runtime_error(std::string(field) + ": " + std::string(problem)), field_(field) {}
 
-    /// "session_start_limit.remaining"; "json" for a text that is none.
+    /// Returns the field, such as "session_start_limit.remaining"; "json" if the text is not JSON.
     [[nodiscard]] const std::string& field() const noexcept { return field_; }
 
 private:
     std::string field_;
 };
 
-/// What stands in the way of a limit, in texts that live forever.
+/// What is wrong with a limit. The texts have static storage duration.
 struct SessionStartProblem {
     std::string_view field;
     std::string_view problem;
@@ -46,22 +46,23 @@ struct SessionStartProblem {
 
 struct SessionStartLimit {
     std::int64_t total = 0;                   ///< identifies in a day
-    std::int64_t remaining = 0;               ///< of these, still left
+    std::int64_t remaining = 0;               ///< identifies still left of these
     std::chrono::milliseconds reset_after{0}; ///< until `total` are left again
     std::int64_t max_concurrency = 1;         ///< identifies in five seconds
 
-    /// The first field that makes no sense, if there is one.
+    /// Returns the first invalid field, or nullopt.
     [[nodiscard]] std::optional<SessionStartProblem> problem() const noexcept;
 
-    /// The answer to GET /gateway/bot or the session_start_limit in it, as nlohmann::json or as
-    /// text; for text include nlohmann/json.hpp. *Errors*: throws InvalidSessionStartLimit.
+    /// Parses the answer to GET /gateway/bot or the session_start_limit in it, as nlohmann::json or
+    /// as text; for text include nlohmann/json.hpp.
+    /// *Errors*: throws InvalidSessionStartLimit.
     template <class Source>
     [[nodiscard]] static SessionStartLimit parse(const Source& source) {
         SessionStartProblem problem;
         if (const auto parsed = try_parse(source, &problem)) return *parsed;
         throw InvalidSessionStartLimit(problem.field, problem.problem);
     }
-    /// The same without exceptions: nothing on an error, which is told in `problem`.
+    /// Parses without exceptions: returns nullopt on an error, which is stored in `problem`.
     template <class Source>
     [[nodiscard]] static std::optional<SessionStartLimit>
     try_parse(const Source& source, SessionStartProblem* problem = nullptr);
@@ -82,12 +83,12 @@ struct LaterType {
     using type = T;
 };
 
-/// More than Discord will ever allow, and little enough to be counted with.
+/// More than Discord will ever allow, and small enough to calculate with.
 inline constexpr std::int64_t most_sessions = 1'000'000'000;
-/// A hundred days of milliseconds: `reset_after` is at most one.
+/// A hundred days in milliseconds; `reset_after` is at most one day.
 inline constexpr std::int64_t longest_reset_after = 8'640'000'000;
 
-/// Reads the fields of one object; the first problem is the one that stays.
+/// Reads the fields of one object. Keeps the first problem.
 template <JsonValue Json>
 class SessionStartReader {
 public:
@@ -97,7 +98,7 @@ public:
         const auto found = object_.find(name);
         if (found == object_.end()) return fail(field, "is missing");
         if (!found->is_number_integer()) return fail(field, "is not an integer");
-        // Unsigned beyond the range of signed would come out as something else.
+        // An unsigned number beyond the range of signed would be converted to another value.
         if (found->is_number_unsigned() &&
             found->template get<std::uint64_t>() > std::uint64_t(INT64_MAX)) {
             return fail(field, "is too large");
