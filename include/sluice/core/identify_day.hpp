@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// How many identifies of the day are left. The most expensive limit of all: Discord docs,
-// "Gateway", Sharding: spending it ends all sessions and resets the bot's token.
+// How many identifies of the day are left. This is the most expensive limit of all. Discord docs,
+// "Gateway", Sharding: using it up ends all sessions and resets the bot's token.
 //
-// What Discord told is exact until `reset_after` has passed: so many are left. What follows is not
-// documented, neither whether the next day begins at that moment or with its first identify, so
-// from there on each identify comes back a day after it was sent. In whatever window of a day
-// Discord counts, there are then no more than `total`. A new session_start_limit replaces all that.
+// The number that Discord reported is exact until `reset_after` has passed. What follows is not
+// documented: the next day may begin at that moment or with its first identify. From then on,
+// therefore, each identify becomes available again a day after it was sent. Whatever 24-hour window
+// Discord counts, it then holds at most `total` identifies. A new session_start_limit replaces this
+// state.
 #ifndef SLUICE_CORE_IDENTIFY_DAY_HPP
 #define SLUICE_CORE_IDENTIFY_DAY_HPP
 
@@ -20,11 +21,12 @@
 
 namespace sluice::core {
 
-/// `remaining` and `total` are of identifies; the caller subtracts permits that are still out.
+/// `remaining` and `total` count identifies; the caller subtracts outstanding permits.
 class IdentifyDay {
 public:
-    /// `margin`: by how much one message may take longer than another. `unseen`: for how long what
-    /// Discord tells may have been under way; it may not know of identifies sent since.
+    /// `margin`: upper bound on the difference in network delay between two messages. `unseen`:
+    /// upper bound on the age of Discord's answer; identifies sent within that time may be missing
+    /// from it.
     IdentifyDay(Duration day, Duration margin, Duration unseen)
         : day_(day), margin_(margin), unseen_(unseen) {}
 
@@ -32,11 +34,11 @@ public:
         const auto since = std::lower_bound(sent_.begin(), sent_.end(), now - unseen_);
         total_ = total;
         told_ = std::min(total, remaining) - (sent_.end() - since);
-        // Discord counts in whole milliseconds. Its answer was under way, so that in truth its day
-        // ends earlier than this, by that delay.
+        // Discord counts in whole milliseconds. Its day ends earlier than this by the network delay
+        // of its answer.
         reset_at_ = now + reset_after + std::chrono::milliseconds(1);
-        // A whole day with nothing spent may not have begun: then it ends a day after its first
-        // identify, not at `reset_at_`, so what is sent from now on counts beyond that.
+        // A whole day with no identify used may not have begun. It then ends a day after its first
+        // identify, not at `reset_at_`, so identifies sent from now on count beyond `reset_at_`.
         const bool whole = remaining >= total && reset_after >= day_ - unseen_;
         over_by_ = (whole ? now : reset_at_) - unseen_;
         told_at_ = now;
@@ -50,8 +52,8 @@ public:
         if (is_told_) --told_;
     }
 
-    /// What counts as sent at that moment was not. Stays counted if a limit was told since, for
-    /// nobody knows whether that has it in.
+    /// Removes an identify that counts as sent at that moment but was not sent. Does nothing if a
+    /// limit was reported since, because it is unknown whether that limit includes the identify.
     void take_back(Time sent) {
         const auto found = std::lower_bound(sent_.begin(), sent_.end(), sent);
         if (found == sent_.end() || *found != sent || sent <= told_at_) return;
@@ -59,12 +61,12 @@ public:
         if (is_told_) ++told_;
     }
 
-    /// Forgets what no longer counts. Called before left() and changes().
+    /// Removes identifies that no longer count. Call before left() and changes().
     void advance(Time now) {
         if (is_told_ && now >= reset_at_) {
             is_told_ = false;
-            // What was sent shortly before the new day may have arrived in it; and it may have
-            // begun before `reset_at_`, by as much as the answer that told it was under way.
+            // Identifies sent shortly before the new day may have arrived in it. The day may also
+            // have begun before `reset_at_`, by the network delay of the answer that reported it.
             while (!sent_.empty() && sent_.front() < over_by_)
                 sent_.pop_front();
         }
@@ -77,7 +79,7 @@ public:
     }
     [[nodiscard]] std::int64_t total() const noexcept { return total_; }
 
-    /// When left() rises next, if nothing is told before.
+    /// Returns when left() next rises, if no new limit is reported before; never: no rise is due.
     [[nodiscard]] Time changes() const {
         if (is_told_) return reset_at_;
         return sent_.empty() ? never : comes_back(sent_.front());
@@ -90,12 +92,12 @@ private:
     Duration margin_;
     Duration unseen_;
     std::int64_t total_ = 0;
-    std::int64_t told_ = 0; // less what was sent since; below 0 after a told limit has shrunk
+    std::int64_t told_ = 0; // reported, less identifies sent since; below 0 if the limit shrank
     Time reset_at_;
     Time told_at_ = Time::min();
-    Time over_by_; // what was sent before does not count in the day that begins at reset_at_
-    bool is_told_ = false;  // what Discord told still holds
-    std::deque<Time> sent_; // of the last day, ascending
+    Time over_by_; // identifies sent before do not count in the day that begins at reset_at_
+    bool is_told_ = false;  // the reported limit still applies
+    std::deque<Time> sent_; // sent within the last day, ascending
 };
 
 } // namespace sluice::core

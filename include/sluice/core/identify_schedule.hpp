@@ -3,21 +3,23 @@
 // Decides which shard may identify, and when. Pure arithmetic: no clock, no timer, no lock.
 //
 // Discord docs, "Gateway", Sharding: the key of a shard is shard_id mod max_concurrency, and each
-// key may identify once in 5 s. One more is answered with Invalid Session, and is spent all the
-// same (discord-api-docs#1328, 2020-01). What counts is when an identify *arrives*:
+// key may identify once in 5 s. Another identify within that time is answered with Invalid Session,
+// and still uses one of the day (discord-api-docs#1328, 2020-01). The limit applies to when an
+// identify *arrives*:
 //
 //     sent at s, arrived by s + d; the next is sent at x and arrives at x + d' at the earliest
 //
 // so x = s + 5 s + margin is safe while delays differ by no more than the margin. An answer to the
 // identify, READY or Invalid Session, received at r, proves that it arrived by r: then r + 5 s is
-// safe whatever the delays, and the earlier of the two is taken. Between grant and sent() nothing
-// is known, so the key stays closed: one permit of a key is out at a time. A permit of which
-// nothing is heard within `permit_timeout` counts as sent at that moment, or it would close its key
-// for ever; what is said of it later corrects that.
+// safe whatever the delays. The earlier of the two is used. Between grant and sent() the time of
+// sending is unknown, so the key stays closed: one permit of a key is outstanding at a time. A
+// permit that is not settled within `permit_timeout` counts as sent at that moment; otherwise its
+// key would stay closed. A later call for that permit corrects this.
 //
-// Order: within a key as they came. Among keys that are open at one moment, the lower batch
-// (shard_id / max_concurrency) first, which decides who goes when few identifies are left. A key
-// never waits for another, and a shard that arrives late does not push in front of its key, or a
+// Order: within a key, first come, first served. Among keys that are open at one moment, the lower
+// batch (shard_id / max_concurrency) goes first, which decides which shards go when few identifies
+// are left. A key never waits for another. A shard that arrives late does not overtake others of
+// its key: otherwise a low shard that fails repeatedly would keep all higher ones from starting.
 // low one that fails again and again would keep all those above it from starting.
 #ifndef SLUICE_CORE_IDENTIFY_SCHEDULE_HPP
 #define SLUICE_CORE_IDENTIFY_SCHEDULE_HPP
@@ -44,7 +46,7 @@ struct IdentifySettings {
     Duration interval = std::chrono::seconds(5);
     Duration margin = std::chrono::milliseconds(500);
     Duration day = std::chrono::hours(24);
-    std::int64_t reserve = 0;                          // left to requests that say use_reserve
+    std::int64_t reserve = 0;                          // reserved for requests with use_reserve
     Duration permit_timeout = std::chrono::seconds(1); // above 0
 };
 
@@ -56,24 +58,24 @@ struct IdentifyLimit {
     std::uint64_t max_concurrency = 1;
 };
 
-/// What a permit holds: first its key, until it is sent; then the hope for an answer.
+/// The state of a permit: it holds its key until it is sent, and may then be answered.
 struct IdentifyPlace {
     std::uint64_t shard = 0;
-    std::uint64_t turn = 0; // once granted: its number
-    bool taken = false;     // granted and neither sent nor given back
+    std::uint64_t turn = 0; // set when granted: its number
+    bool taken = false;     // granted, and neither sent nor cancelled
 };
 
 enum class IdentifyState : std::uint8_t { idle, queued, granted, refused };
 
 enum class IdentifyRefused : std::uint8_t { ended, wait_too_long, sessions_exhausted };
 
-/// One shard that waits.
+/// One waiting shard.
 struct IdentifyWaiter : ListHook {
     IdentifyPlace place;
     std::uint64_t arrival = 0;
-    Time bound = never; // it does not wait past this
+    Time bound = never; // the wait ends at this time
     IdentifyState state = IdentifyState::idle;
-    IdentifyRefused why = IdentifyRefused::ended; // only if refused
+    IdentifyRefused why = IdentifyRefused::ended; // valid only if refused
     bool use_reserve = false;
 };
 
@@ -82,14 +84,14 @@ using IdentifyWaiterList = IntrusiveList<IdentifyWaiter>;
 struct IdentifyCounters {
     std::uint64_t granted = 0;
     std::uint64_t sent = 0;
-    std::uint64_t cancelled = 0; // permits given back
+    std::uint64_t cancelled = 0; // permits cancelled before sending
     std::uint64_t answered = 0;
     std::uint64_t withdrawn = 0; // waiters that left without a permit
-    std::uint64_t expired = 0;   // permits that counted as sent because nothing was heard in time
+    std::uint64_t expired = 0;   // permits that counted as sent after their timeout
 };
 
-/// Not thread-safe. `now` never goes back. Finished waiters, granted or refused, are collected in
-/// the order in which they finished until take_finished().
+/// Not thread-safe. `now` must never decrease. Finished waiters, granted or refused, are collected
+/// in the order in which they finished until take_finished().
 class IdentifySchedule {
 public:
     IdentifySchedule(const IdentifySettings& settings, const IdentifyLimit& limit, Time now)
@@ -101,40 +103,44 @@ public:
     IdentifySchedule(const IdentifySchedule&) = delete;
     IdentifySchedule& operator=(const IdentifySchedule&) = delete;
 
-    /// A new session_start_limit. Waiters keep their order; permits that are out stay valid.
+    /// Applies a new session_start_limit. Waiters keep their order; outstanding permits stay valid.
     void update(const IdentifyLimit& limit, Time now);
 
-    /// A permit at once, or nothing. Overtakes nobody.
+    /// Takes a permit if one is available at once; false otherwise. Never overtakes a waiter.
     [[nodiscard]] bool try_admit(std::uint64_t shard, bool use_reserve, Time now,
                                  IdentifyPlace& place);
-    /// Before this a shard that came now would get no permit; never: an update has to come first.
+    /// Returns a lower bound on when a shard that arrives now gets a permit; never: an update() has
+    /// to come first. Calls advance(), and so may finish waiters.
     [[nodiscard]] Time earliest(std::uint64_t shard, bool use_reserve, Time now);
-    /// When a shard that came now would get its permit, if those ahead of it use theirs at once;
-    /// never: an update has to come first, or it is for ever. Takes a step for each that waits.
+    /// Returns when a shard that arrives now gets its permit, if those ahead of it use theirs at
+    /// once; never: an update() has to come first, or the wait never ends. Cost: one step for each
+    /// waiter.
     [[nodiscard]] Time forecast(std::uint64_t shard, bool use_reserve, Time now) const;
-    /// Why the waiter should not even be queued, for the sake of its `bound`.
+    /// Returns why the waiter cannot be served before its `bound`, else nullopt. Calls advance(),
+    /// and so may finish waiters.
     [[nodiscard]] std::optional<IdentifyRefused> hopeless(const IdentifyWaiter& waiter, Time now);
     void enqueue(IdentifyWaiter& waiter, Time now);
-    /// A queued waiter leaves, for no result.
+    /// Removes a queued waiter without a result.
     void withdraw(IdentifyWaiter& waiter, Time now);
 
     /// The write of the identify has finished.
     void sent(IdentifyPlace& place, Time now);
-    /// Discord has answered the identify. Sent by then, if nothing said so before.
+    /// Discord has answered the identify. It counts as sent by now, if sent() was not called.
     void answered(IdentifyPlace& place, Time now);
-    /// The identify will not be sent: everything comes back.
+    /// The identify will not be sent: its permit, its key and its identify become available again.
     void cancel(IdentifyPlace& place, Time now);
-    /// Nobody will say more of it: sent by now, or when its time was over.
+    /// No more calls for this permit will follow: it counts as sent now, or at its deadline if
+    /// earlier.
     void dropped(IdentifyPlace& place, Time now);
 
-    /// Grants what may go now, refuses whose bound has passed.
+    /// Grants waiters that may go now, and refuses waiters whose bound has passed.
     void advance(Time now);
-    /// When advance() is worth calling next; strictly after the last `now`.
+    /// Returns when advance() should be called next; strictly after the last `now`.
     [[nodiscard]] Time next_wake() const;
 
     [[nodiscard]] IdentifyWaiterList take_finished() { return std::move(finished_); }
     [[nodiscard]] bool has_finished() const noexcept { return !finished_.empty(); }
-    /// Refuses all that wait. Returns how many.
+    /// Refuses all waiters. Returns how many.
     std::size_t end_all();
 
     template <class Visitor>
@@ -147,12 +153,13 @@ public:
         }
     }
 
-    /// Identifies of the day that may still be permitted, the reserve among them.
+    /// Returns the identifies of the day that may still be permitted, including the reserve.
     [[nodiscard]] std::int64_t remaining() const noexcept {
         return std::max<std::int64_t>(0, left());
     }
     [[nodiscard]] std::int64_t total() const noexcept { return day_.total(); }
-    /// When more come back, if no update tells it before; never: all are there.
+    /// Returns when more identifies become available, if no update() comes first; never: all are
+    /// available.
     [[nodiscard]] Time reset_at() const { return day_.changes(); }
     [[nodiscard]] std::uint64_t max_concurrency() const noexcept { return max_concurrency_; }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_ + reserve_queued_; }
@@ -162,12 +169,12 @@ public:
 private:
     struct Key {
         IdentifyWaiterList waiting;         // in order of arrival
-        IdentifyWaiterList reserve_waiting; // likewise, of those that may use the reserve
-        Time ready;                         // when the next may go, as far as is known
-        std::uint64_t decided_by = 0;       // the permit that made it `ready`; 0: several, or none
-        std::size_t queued = 0;             // in both lists
-        std::size_t reserve_queued = 0;     // of those, in the second
-        std::size_t out = 0;                // permits out; more than one only after an update
+        IdentifyWaiterList reserve_waiting; // in order of arrival; those that may use the reserve
+        Time ready;                         // lower bound on when the next may go
+        std::uint64_t decided_by = 0;   // the permit that determined `ready`; 0: several, or none
+        std::size_t queued = 0;         // in both lists
+        std::size_t reserve_queued = 0; // those in the second list
+        std::size_t out = 0;            // outstanding permits; more than one only after an update
 
         [[nodiscard]] bool empty() const { return queued == 0; }
         void push_back(IdentifyWaiter& waiter) {
@@ -177,10 +184,10 @@ private:
         }
     };
     using KeyMap = std::map<std::uint64_t, Key>;
-    /// A permit that is out.
+    /// An outstanding permit.
     struct Out {
         std::uint64_t shard;
-        Time deadline; // counts as sent then
+        Time deadline; // counts as sent at this time
     };
 
     IdentifySchedule(const IdentifySchedule& other, std::deque<IdentifyWaiter>& waiters);
@@ -198,7 +205,7 @@ private:
         if (is_new) at->second.ready = all_ready_;
         return *at;
     }
-    /// Around every change of a key: `due_` follows it.
+    /// Call before every change of a key, and track() after it: `due_` depends on the key's state.
     void untrack(const KeyMap::value_type& key) { due_.erase({key.second.ready, key.first}); }
     void track(const KeyMap::value_type& key) {
         if (key.second.out == 0 && !key.second.empty()) due_.emplace(key.second.ready, key.first);
@@ -225,10 +232,10 @@ private:
     IdentifyDay day_;
     std::uint64_t max_concurrency_;
     KeyMap keys_;
-    std::set<std::pair<Time, std::uint64_t>> due_;       // keys with waiters and no permit out
+    std::set<std::pair<Time, std::uint64_t>> due_; // keys with waiters and no outstanding permit
     std::set<std::pair<Time, IdentifyWaiter*>> bounded_; // waiters with a bound
-    std::map<std::uint64_t, Out> out_;                   // permits by number, thus by deadline
-    std::vector<IdentifyWaiter*> candidates_;            // kept for its memory
+    std::map<std::uint64_t, Out> out_;        // outstanding permits by number, and so by deadline
+    std::vector<IdentifyWaiter*> candidates_; // kept to reuse its memory
     IdentifyWaiterList finished_;
     IdentifyCounters counters_;
     Time all_ready_ = Time::min(); // no key is ready before this
@@ -238,7 +245,7 @@ private:
     std::size_t reserve_queued_ = 0;
 };
 
-/// Who goes next, if the day allows it.
+/// Returns the waiter that goes next if the day's quota allows it, else nullptr.
 inline IdentifyWaiter* IdentifySchedule::first_of(Key& key) const {
     IdentifyWaiter* first = nullptr;
     if (!key.waiting.empty() && day_allows(false)) first = &key.waiting.front();
@@ -289,22 +296,22 @@ inline void IdentifySchedule::refuse(IdentifyWaiter& waiter, IdentifyRefused why
 inline bool IdentifySchedule::try_admit(std::uint64_t shard, bool use_reserve, Time now,
                                         IdentifyPlace& place) {
     advance(now);
-    // Whoever waits in this key and may go has just gone, and then a permit is out.
+    // advance() has just granted any waiter of this key that may go; `key.out` is then above 0.
     const Key& key = key_of(shard).second;
     if (key.out != 0 || key.ready > now || !day_allows(use_reserve)) return false;
     take(shard, now, place);
     return true;
 }
 
-/// When the shard could get its turn, behind all that wait in its key and are not kept back for the
-/// reserve.
+/// Returns a lower bound on when the shard's turn comes, behind all waiters of its key except those
+/// held back by the reserve.
 inline Time IdentifySchedule::turn_of(std::uint64_t shard, Time now) {
     const Key& key = key_of(shard).second;
-    // A permit that is out may be sent now at the earliest, or be cancelled: that cannot be known.
+    // An outstanding permit may be sent now at the earliest, or be cancelled; which is unknown.
     const Time ready = key.out == 0 ? std::max(now, key.ready) : now;
     const std::size_t kept_back = day_allows(false) ? 0 : key.queued - key.reserve_queued;
     const auto ahead = static_cast<std::int64_t>(key.queued - kept_back);
-    // Each of those ahead takes at least the interval: an answer may make the margin unnecessary.
+    // Each waiter ahead takes at least the interval: an answer may make the margin unnecessary.
     return later(ready, ahead, settings_.interval);
 }
 
@@ -360,7 +367,8 @@ inline void IdentifySchedule::advance(Time now) {
         std::sort(candidates_.begin(), candidates_.end(),
                   [&](const auto* a, const auto* b) { return turn(a) < turn(b); });
         for (IdentifyWaiter* candidate : candidates_) {
-            // With each grant the day has one less: this one may have to leave its turn.
+            // Each grant lowers the day's quota, so this key's next waiter may no longer be the
+            // candidate.
             IdentifyWaiter* first = first_of(key_of(candidate->place.shard).second);
             if (first != nullptr) grant(*first, now);
         }
@@ -378,7 +386,7 @@ inline void IdentifySchedule::refuse_late(Time now) {
 
 inline Time IdentifySchedule::next_wake() const {
     Time wake = bounded_.empty() ? never : bounded_.begin()->first;
-    // Behind a permit that is out: in its key, or because it may be the last of the day.
+    // Blocked by an outstanding permit: in its key, or because it may use the day's last identify.
     if (queued() != 0 && !out_.empty()) wake = std::min(wake, out_.begin()->second.deadline);
     if (due_.empty()) return wake;
     const Time opens = day_.changes();
@@ -402,7 +410,7 @@ inline void IdentifySchedule::update(const IdentifyLimit& limit, Time now) {
 }
 
 /// How Discord counts identifies that came shortly before the change is not documented: all keys
-/// wait until the last of those can do no harm.
+/// wait until the last of those identifies can no longer collide.
 inline void IdentifySchedule::map_keys_anew(std::uint64_t max_concurrency) {
     std::vector<IdentifyWaiter*> waiters;
     each_waiter([&](IdentifyWaiter& waiter) { waiters.push_back(&waiter); });

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
 // Discord docs, "Gateway Events", Request Guild Members: the whole list of a guild's members
-// (`query` empty, `limit` 0) may be asked for once per guild and bot in 30 s, since 2025-10-01
-// (discord-api-docs#7760, whose first text said "per session"; the stricter reading is kept). So
-// this one limit outlives connections and is shared by all of a bot; unlike most of the core it has
-// a lock of its own.
+// (`query` empty, `limit` 0) may be requested once per guild and bot in 30 s, since 2025-10-01
+// (discord-api-docs#7760, whose first text said "per session"; the stricter reading is kept). This
+// limit therefore outlives connections and is shared by all connections of a bot. Unlike most of
+// the core it has a lock of its own.
 //
 //     auto lists = std::make_shared<sluice::gateway::MemberListLimit>();
 //     SendLimiter first{executor, {.member_lists = lists}}, second{executor, {.member_lists =
 //     lists}};
 //
-// Requests by prefix or user ids are not covered; they are kept here only in so far as Discord has
-// refused one of them.
+// Requests by prefix or user ids are not covered, except that a refusal by Discord blocks them.
 #ifndef SLUICE_CORE_MEMBER_LIST_LIMIT_HPP
 #define SLUICE_CORE_MEMBER_LIST_LIMIT_HPP
 
@@ -29,32 +28,33 @@
 
 namespace sluice::core {
 
-/// What is asked of a guild.
+/// The kind of request and its guild.
 struct MemberRequest {
     std::uint64_t guild = 0;
-    bool whole = true; ///< the whole list; false: a prefix or user ids
+    bool whole = true; ///< true: the whole list; false: a prefix or user ids
 
     friend constexpr auto operator<=>(const MemberRequest&, const MemberRequest&) = default;
 };
 
 class MemberListLimit {
 public:
-    /// The margin covers that one request may take longer to Discord than the next. Negative
-    /// ones count as 0, those over ten years mean for ever.
+    /// The margin is an upper bound on the difference in network delay between two requests.
+    /// Negative durations count as 0; durations over ten years mean unlimited.
     explicit MemberListLimit(Duration period = std::chrono::seconds(30),
                              Duration margin = std::chrono::seconds(1)) noexcept
         : hold_(in_range(period) + in_range(margin)) {}
     MemberListLimit(const MemberListLimit&) = delete;
     MemberListLimit& operator=(const MemberListLimit&) = delete;
 
-    /// When to ask again whether such a request may go; `now` if it may. `never` while a permission
-    /// given to `connection` itself is unused: it will hear of its end without asking.
+    /// Returns when to ask again whether such a request may go; `now` if it may. Returns `never`
+    /// while `connection` itself holds an unused permission: its end makes the connection ask
+    /// again.
     [[nodiscard]] Time opens(const MemberRequest& request, const void* connection, Time now) const {
         const std::lock_guard lock(mutex_);
         return opens_unlocked(request, connection, now);
     }
 
-    /// Takes the permission if it is to be had.
+    /// Takes the permission if it is available; false otherwise.
     [[nodiscard]] bool take(const MemberRequest& request, const void* connection, Time now) {
         const std::lock_guard lock(mutex_);
         if (opens_unlocked(request, connection, now) > now) return false;
@@ -62,19 +62,19 @@ public:
         return true;
     }
 
-    /// A permission was used at `now`, or will never be.
+    /// The permission was used at `now` (sent), or will not be used (cancel).
     void sent(const MemberRequest& request, Time now) { end(request, now + hold_, now); }
     void cancel(const MemberRequest& request, Time now) { end(request, now, now); }
 
-    /// Discord has refused such a request and says when another may come. That replaces what was
-    /// reckoned from the one refused.
+    /// Discord has refused such a request and states when another may come. Replaces the time that
+    /// was calculated from the refused request.
     void block(const MemberRequest& request, Time until, Time now) {
         const std::lock_guard lock(mutex_);
         guilds_[request].until = until;
         if (guilds_.size() >= sweep_at_) sweep(now);
     }
 
-    /// What is known now, to reckon with; whatever permission is out is held by `connection` there.
+    /// Returns a copy for a forecast. In it, `connection` holds each outstanding permission.
     [[nodiscard]] std::shared_ptr<MemberListLimit> copy_for(const void* connection) const {
         auto copy = std::make_shared<MemberListLimit>(hold_, Duration(0));
         const std::lock_guard lock(mutex_);
@@ -85,7 +85,7 @@ public:
         return copy;
     }
 
-    /// Guilds that something is kept of.
+    /// Returns the number of entries with state.
     [[nodiscard]] std::size_t size() const {
         const std::lock_guard lock(mutex_);
         return guilds_.size();
@@ -94,7 +94,7 @@ public:
 private:
     struct Guild {
         Time until = Time::min();
-        const void* holder = nullptr; // whose permission is out; null: nobody's
+        const void* holder = nullptr; // the connection with the outstanding permission; null: none
     };
     struct Hash {
         std::size_t operator()(const MemberRequest& request) const noexcept {
@@ -102,8 +102,8 @@ private:
         }
     };
 
-    /// How often to ask while another connection holds the permission and has not used it. It does
-    /// so at once, as a rule, and then the time is known.
+    /// Poll interval while another connection holds an unused permission. Usually that connection
+    /// uses it at once, and then the time is known.
     static constexpr Duration look_again = std::chrono::seconds(1);
     static constexpr std::size_t least_sweep = 64;
 
@@ -125,7 +125,8 @@ private:
         if (guilds_.size() >= sweep_at_) sweep(now);
     }
 
-    /// A bot has thousands of guilds and asks for most of them once.
+    /// Removes entries that no longer block: a bot has thousands of guilds and requests most of
+    /// them once.
     void sweep(Time now) {
         std::erase_if(guilds_, [now](const auto& entry) {
             return entry.second.holder == nullptr && entry.second.until <= now;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// What is asked of a SendSchedule, and what it hands out: events to be sent over one gateway
-// connection, their permissions, and the queues in which they wait.
+// The requests and results of a SendSchedule: events to be sent over one gateway connection, their
+// permissions, and the queues in which they wait.
 //
-// Events that one limit of their own may hold up share a lane; all others of one opcode do too. The
-// lanes of a connection are served by order of arrival, so a lane that is held up delays nobody.
+// Events that are subject to the same limit of their own share a lane; so do all other events of
+// one opcode. The lanes of a connection are served by order of arrival, and a blocked lane does not
+// delay the others (no head-of-line blocking).
 #ifndef SLUICE_CORE_SEND_REQUEST_HPP
 #define SLUICE_CORE_SEND_REQUEST_HPP
 
@@ -24,18 +25,18 @@
 
 namespace sluice::core {
 
-/// The `nonce` of a request. It lives inside the object, so that options which carry one stay
-/// trivially destructible.
+/// The `nonce` of a request. Stored inside the object, so that options with a nonce stay trivially
+/// destructible.
 class Nonce {
 public:
-    /// Discord docs, "Gateway Events", Request Guild Members: up to 32 bytes; a longer one is
-    /// ignored and its answers carry none. So a longer one is none here, too.
+    /// Discord docs, "Gateway Events", Request Guild Members: up to 32 bytes; a longer nonce is
+    /// ignored and its answers carry none. So a longer text makes an empty nonce here, too.
     static constexpr std::size_t max_size = 32;
 
     constexpr Nonce() noexcept = default;
     template <class Text>
     requires std::convertible_to<const Text&, std::string_view>
-    constexpr Nonce(const Text& text) noexcept { // NOLINT: {.nonce = "abc"} is how it is written
+    constexpr Nonce(const Text& text) noexcept { // NOLINT: allows {.nonce = "abc"}
         const std::string_view view = text;
         if (view.size() > max_size) return;
         std::copy(view.begin(), view.end(), text_.begin());
@@ -56,19 +57,19 @@ private:
 enum class SendKind : std::uint8_t {
     plain,     ///< counts against the 120 only
     heartbeat, ///< never waits
-    session,   ///< identify and resume: ahead of all others, into room kept for them
-    presence,  ///< few at a time; only the newest is worth sending
-    members,   ///< guild members, with the guild named
+    session,   ///< identify and resume: ahead of all others, in slots reserved for them
+    presence,  ///< low limit; only the newest is worth sending
+    members,   ///< guild members, if a guild is named
 };
 
 struct SendRequest {
     SendKind kind = SendKind::plain;
     std::uint8_t opcode = 0;
-    MemberRequest members = {}; ///< of SendKind::members
+    MemberRequest members = {}; ///< for SendKind::members
     Nonce nonce = {};
 };
 
-/// Which queue an event belongs to.
+/// Identifies the queue that an event belongs to.
 struct SendLaneKey {
     std::uint8_t opcode = 0;
     MemberRequest members = {};
@@ -81,7 +82,7 @@ struct SendLaneKey {
     }
 };
 
-/// Permission for one event: the slots it holds.
+/// Permission for one event: the slots that it holds.
 struct SendPlace {
     SendRequest request;
     bool taken = false;
@@ -89,26 +90,26 @@ struct SendPlace {
 
 enum class SendState : std::uint8_t { idle, queued, granted, superseded, ended };
 
-/// One queued event. The layer that waits derives its own node from it.
+/// One queued event. The waiting layer derives its own node from it.
 struct SendWaiter : ListHook {
-    SendPlace place; ///< its request is read when it is queued, the rest filled in when granted
+    SendPlace place; ///< the request is read when queued; the rest is set when granted
     std::uint64_t arrival = 0;
     SendState state = SendState::idle;
 };
 
 using SendWaiterList = IntrusiveList<SendWaiter>;
 
-/// A lane with nobody in it is forgotten, unless Discord has told it to wait.
+/// An empty lane is deleted, unless a RATE_LIMITED blocks it.
 struct SendLane {
     SendLaneKey key;
     SendKind kind = SendKind::plain;
     SendWaiterList waiting;           ///< ascending by arrival
-    Time blocked_until = Time::min(); ///< told by a RATE_LIMITED for its opcode
-    HeapPosition turn = nowhere;      ///< among the lanes that may send as soon as there is room
-    HeapPosition sleep = nowhere;     ///< among the lanes that a limit of their own holds up
+    Time blocked_until = Time::min(); ///< set by a RATE_LIMITED for its opcode
+    HeapPosition turn = nowhere;      ///< among the lanes that may send as soon as a slot is free
+    HeapPosition sleep = nowhere;     ///< among the lanes that are blocked by their own limit
 };
 
-/// Ascending: whoever is least has the next slot.
+/// Ascending: the least gets the next slot.
 struct SendTurn {
     bool ordinary = true; ///< identify and resume come first
     std::uint64_t arrival = 0;

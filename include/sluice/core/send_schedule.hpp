@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// When the events of one gateway connection may be sent. All decisions, no waiting: every call
-// takes `now`, what has been decided is fetched with take_finished(), and next_wake() says when to
-// come back.
+// Decides when the events of one gateway connection may be sent. Makes all decisions and never
+// waits: every call takes `now`, take_finished() returns the finished waiters, and next_wake() says
+// when to call advance() again.
 //
 // Discord docs, "Gateway", Rate Limiting: 120 events in 60 s per connection, else it is closed with
-// 4008; staff: all that is sent counts, heartbeats too (discord-api-docs#315, 2017-07); a new
-// connection starts afresh (ibid., users). "Gateway Events", Activity Object: 5 presence updates in
-// 20 s; the rest is silently dropped (discord-jda/JDA#323, 2017-04).
+// 4008. Staff: all sent events count, heartbeats too (discord-api-docs#315, 2017-07); a new
+// connection starts with an empty count (ibid., users). "Gateway Events", Activity Object: 5
+// presence updates in 20 s; the rest is silently dropped (discord-jda/JDA#323, 2017-04).
 //
-// The invariant: heartbeats in use + others in use <= 120 at every moment, because others leave
-// free what heartbeats may need. Heartbeats therefore go at once and still fit.
+// Invariant: heartbeats in use + others in use <= 120 at every moment, because other events leave
+// the slots free that heartbeats may need. Heartbeats therefore go at once and still fit.
 #ifndef SLUICE_CORE_SEND_SCHEDULE_HPP
 #define SLUICE_CORE_SEND_SCHEDULE_HPP
 
@@ -36,7 +36,7 @@ namespace sluice::core {
 struct SendSettings {
     std::int64_t limit = 120;
     Duration period = std::chrono::seconds(60);
-    /// By how much the way to Discord may take longer for one event than for another.
+    /// Upper bound on the difference in network delay to Discord between two events.
     Duration margin = std::chrono::seconds(1);
     Duration heartbeat_interval = std::chrono::milliseconds(41'250);
     std::int64_t presence_limit = 5;
@@ -53,11 +53,11 @@ struct SendRefusal {
 };
 
 struct SendCounters {
-    std::uint64_t granted = 0;    ///< permissions given, heartbeats included
-    std::uint64_t heartbeats = 0; ///< of them
+    std::uint64_t granted = 0;    ///< permissions issued, including heartbeats
+    std::uint64_t heartbeats = 0; ///< heartbeats among them
     std::uint64_t superseded = 0; ///< presence updates that a newer one replaced while they waited
     std::uint64_t refused = 0;    ///< RATE_LIMITED dispatches
-    std::uint64_t crowded = 0;    ///< heartbeats for which no room was left; they went all the same
+    std::uint64_t crowded = 0;    ///< heartbeats sent although no slot was free
 };
 
 class SendSchedule {
@@ -73,42 +73,44 @@ public:
     SendSchedule(const SendSchedule&) = delete;
     SendSchedule& operator=(const SendSchedule&) = delete;
 
-    /// As hello tells it. Nothing to go by unless it is positive. Call advance() afterwards.
+    /// Sets the interval from hello. Ignored unless it is positive. Call advance() afterwards.
     void set_heartbeat_interval(Duration interval) noexcept;
 
-    /// Whether try_admit() would give one.
+    /// True if try_admit() would succeed. Calls advance(), and so may finish waiters.
     [[nodiscard]] bool admits(const SendRequest& request, Time now);
-    /// A permission without waiting, if that overtakes nobody. Heartbeats always get one.
+    /// Takes a permission if one is available at once and no waiter is overtaken; false otherwise.
+    /// Always succeeds for heartbeats. Calls advance().
     [[nodiscard]] bool try_admit(const SendRequest& request, Time now, SendPlace& place);
 
-    /// When such an event that came now could be sent, if those ahead of it are sent at once;
-    /// never: that hangs on what nobody knows (a permission that is out, an end of hold()), or it
-    /// is for ever. Takes a step for each that waits.
+    /// Returns when such an event that arrives now could be sent, if those ahead of it are sent at
+    /// once; never: that is unknown (it depends on an outstanding permission or the end of hold()),
+    /// or the wait never ends. Cost: one step for each waiter.
     [[nodiscard]] Time forecast(const SendRequest& request, Time now) const;
 
-    /// Enqueuing such a request would supersede one that waits.
+    /// True if enqueuing such a request would supersede a waiting one.
     [[nodiscard]] bool replaces(const SendRequest& request) const {
         if (request.kind != SendKind::presence) return false;
         const auto lane = lanes_.find(key_of(request));
         return lane != lanes_.end() && !lane->second.waiting.empty();
     }
 
-    /// The waiter, with its request filled in, is finished now or later, unless withdrawn.
+    /// Queues the waiter, whose request is filled in. It finishes now or later, unless withdrawn.
     void enqueue(SendWaiter& waiter, Time now);
     void withdraw(SendWaiter& waiter, Time now);
-    /// A granted waiter's completion runs: from here on nobody overtakes it.
+    /// The completion of a granted waiter runs: later requests can no longer overtake it, so they
+    /// may be admitted at once.
     void delivered() noexcept { --granted_; }
 
-    /// The event has been written to the socket, or will not be.
+    /// The event has been written to the socket (sent), or will not be (cancel).
     void sent(SendPlace& place, Time now) { settle(place, true, now); }
     void cancel(SendPlace& place, Time now) { settle(place, false, now); }
 
-    /// Blocks what was refused until its time. True: it is one that was permitted here, and its
-    /// next request goes ahead of all that came later.
+    /// Blocks the refused kind of events until its time. Returns true if the refused event was
+    /// permitted here; its next request then goes ahead of all that came later.
     bool refuse(const SendRefusal& refusal, Time now);
 
-    /// A new connection: nothing has been sent over it. Waiters stay and go over the new one, and
-    /// so may permissions not used yet, which keep their slots.
+    /// Call when a new connection is open, over which nothing has been sent. Waiters stay and go
+    /// over the new connection. Unused permissions may be used on it and keep their slots.
     void reset(Time now);
 
     /// While held, only heartbeats, identify and resume go.
@@ -118,10 +120,11 @@ public:
     }
 
     void advance(Time now);
-    /// When advance() should be called; strictly ahead of the time of the last call, or `never`.
+    /// Returns when advance() should be called; strictly after the time of the last call, or
+    /// `never`.
     [[nodiscard]] Time next_wake() const noexcept;
 
-    /// Ends all waiters; what is finished already stays as it is.
+    /// Ends all waiters that are not finished.
     std::size_t end_all();
     [[nodiscard]] SendWaiterList take_finished() noexcept { return std::move(finished_); }
 
@@ -135,10 +138,10 @@ public:
 
     [[nodiscard]] const SendCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] std::size_t queued() const noexcept { return queued_; }
-    /// Slots in use, and how many of all are kept for heartbeats and a new session.
+    /// Slots in use, and slots reserved for heartbeats and a new session.
     [[nodiscard]] std::int64_t held() const noexcept { return others_.held() + beats_.held(); }
     [[nodiscard]] std::int64_t reserved() const noexcept { return heartbeat_room_ + session_room; }
-    /// Ordinary events that could go at once.
+    /// Returns how many ordinary events could go at once.
     [[nodiscard]] std::int64_t room() const noexcept {
         return std::max<std::int64_t>(0, bound(SendKind::plain) - others_.held());
     }
@@ -147,15 +150,16 @@ private:
     struct KeyHash {
         std::size_t operator()(const SendLaneKey& key) const noexcept { return key.hash(); }
     };
-    /// A request that Discord may still refuse, or has refused and that has not come back.
+    /// A request that Discord may still refuse, or a refused one that has not been made again.
     struct Known {
         SendRequest request;
         std::uint64_t arrival;
     };
 
-    /// One identify or resume may come in a minute that is full otherwise: after Invalid Session.
+    /// Slots for one identify or resume, even in a minute that is otherwise full: after Invalid
+    /// Session.
     static constexpr std::int64_t session_room = 1;
-    /// No connection has more events than that between two refusals.
+    /// A connection has at most this many events between two refusals.
     static constexpr std::size_t most_known = 128;
 
     SendSchedule(const SendSchedule& other, std::deque<SendWaiter>& waiters, Time now);
@@ -190,27 +194,27 @@ private:
 
     SendSettings settings_;
     std::shared_ptr<MemberListLimit> lists_;
-    SendLog others_; // all but heartbeats
+    SendLog others_; // all except heartbeats
     SendLog beats_;
-    SendLog presence_; // those of `others_` that are presence updates
+    SendLog presence_; // the presence updates among `others_`
     std::int64_t heartbeat_room_ = 0;
     bool held_back_ = false;
     std::uint64_t arrivals_ = 0;
     std::size_t queued_ = 0;
-    std::size_t granted_ = 0; // waiters granted whose completion has not run yet
+    std::size_t granted_ = 0; // granted waiters whose completion has not run yet
     std::unordered_map<SendLaneKey, SendLane, KeyHash> lanes_;
     IndexedHeap<SendLane, SendTurn, &SendLane::turn> turns_;
     IndexedHeap<SendLane, Time, &SendLane::sleep> sleeping_;
-    std::deque<Known> recent_;  // permitted, oldest first
-    std::deque<Known> refused_; // by Discord; their next request keeps their arrival
+    std::deque<Known> recent_;  // permitted requests, oldest first
+    std::deque<Known> refused_; // refused by Discord; their next request keeps their arrival
     SendWaiterList finished_;
     SendCounters counters_;
 };
 
-/// Room for the heartbeats of any period: one every interval, and as many again that Discord asks
-/// for with opcode 1. How many it asks for is not documented; one for each of ours is what
-/// discordeno counts with (9b5939af), other clients keep 3 to 10 in all. If more come, the excess
-/// is taken from what other events may use.
+/// Sets the slots reserved for the heartbeats of any period: one for every interval, and as many
+/// again for heartbeats that Discord requests with opcode 1. How many it requests is not
+/// documented. discordeno counts with one for each regular one (9b5939af), other clients keep 3 to
+/// 10 in all. If more come, the excess is taken from the slots of other events.
 inline void SendSchedule::set_heartbeat_interval(Duration interval) noexcept {
     if (interval <= Duration(0)) return;
     const std::int64_t most = std::max<std::int64_t>(0, settings_.limit - session_room - 1);
@@ -224,19 +228,19 @@ inline void SendSchedule::expire(Time now) noexcept {
     presence_.expire(now);
 }
 
-/// When the limit that concerns only such events lets one go.
+/// Returns when the own limit of this kind of event admits one.
 inline Time SendSchedule::own_opens(SendKind kind, const MemberRequest& members, Time now) const {
     if (kind == SendKind::members) return lists_->opens(members, this, now);
     const bool spent = kind == SendKind::presence && presence_.held() >= settings_.presence_limit;
     return spent ? presence_.next_change() : now;
 }
 
-/// When the lane's own limits let one go.
+/// Returns when the lane's own limits admit one.
 inline Time SendSchedule::opens(const SendLane& lane, Time now) const {
     return std::max(own_opens(lane.kind, lane.key.members, now), lane.blocked_until);
 }
 
-/// Takes from the limit that concerns only such events.
+/// Takes from the own limit of this kind of event; false if it does not admit one.
 inline bool SendSchedule::take_own(const SendRequest& request, Time now) {
     if (request.kind == SendKind::members) return lists_->take(request.members, this, now);
     if (request.kind == SendKind::presence) {
@@ -264,7 +268,7 @@ inline void SendSchedule::grant(const SendRequest& request, std::uint64_t arriva
 inline bool SendSchedule::admits(const SendRequest& request, Time now) {
     advance(now);
     if (request.kind == SendKind::heartbeat) return true;
-    // Behind identify and resume everybody waits; they themselves wait only for each other.
+    // Ordinary events wait behind identify and resume, which wait only for each other.
     const bool ordinary = request.kind != SendKind::session;
     if (ordinary && granted_ != 0) return false;
     if (!turns_.empty() && (ordinary || !turns_.top_key().ordinary)) return false;
@@ -294,7 +298,7 @@ inline void SendSchedule::enqueue(SendWaiter& waiter, Time now) {
     lane.key = key;
     lane.kind = request.kind;
     if (request.kind == SendKind::presence && !lane.waiting.empty()) {
-        // The newest takes the older one's turn: a stream of updates still gets one out.
+        // The newest takes the older one's position, so that a stream of updates still sends one.
         SendWaiter& older = lane.waiting.front();
         waiter.arrival = older.arrival;
         lane.waiting.clear();
@@ -309,7 +313,8 @@ inline void SendSchedule::enqueue(SendWaiter& waiter, Time now) {
     advance(now);
 }
 
-/// Nearly always at the end; a refused request goes ahead of those that came after it.
+/// Inserts the waiter by arrival: nearly always at the end; a refused request goes ahead of those
+/// that came after it.
 inline void SendSchedule::insert(SendLane& lane, SendWaiter& waiter) {
     auto behind = lane.waiting.end();
     while (behind != lane.waiting.begin() && std::prev(behind)->arrival > waiter.arrival)
@@ -328,20 +333,20 @@ inline void SendSchedule::withdraw(SendWaiter& waiter, Time now) {
     advance(now);
 }
 
-/// Out of its lane, on its way to whoever waits.
+/// Moves the waiter from its lane to the finished ones.
 inline void SendSchedule::finish(SendWaiter& waiter, SendState state) {
     waiter.state = state;
     if (state == SendState::granted) ++granted_;
     finished_.push_back(waiter);
 }
 
-/// Puts the lane where it belongs now: among those that may go, among those that sleep, or away.
+/// Puts the lane where it belongs now: among those that may go or those that sleep; or deletes it.
 inline void SendSchedule::reconsider(SendLane& lane, Time now) {
     turns_.erase(lane);
     if (lane.waiting.empty()) {
         sleeping_.erase(lane);
         if (lane.blocked_until > now) return;
-        const SendLaneKey key = lane.key; // which the lane takes along
+        const SendLaneKey key = lane.key; // copied, because the lane owns its key
         lanes_.erase(key);
         return;
     }
@@ -395,7 +400,7 @@ inline void SendSchedule::settle(SendPlace& place, bool was_sent, Time now) {
     advance(now);
 }
 
-/// The arrival number of the request that was refused, when this one repeats it; else a new one.
+/// Returns the arrival number of the refused request if this one repeats it, else a new one.
 inline std::uint64_t SendSchedule::arrival_of(const SendRequest& request) {
     if (request.kind == SendKind::members) {
         const auto same = [&](const Known& known) {
@@ -411,8 +416,9 @@ inline std::uint64_t SendSchedule::arrival_of(const SendRequest& request) {
     return ++arrivals_;
 }
 
-/// The newest that fits: the one before it was granted, which is why this one was too early.
-/// Discord repeats the nonce of the request; without one, the guild has to do.
+/// Removes and returns the newest permitted request that matches: the one before it was granted,
+/// which is why this one was too early. Discord repeats the nonce of the request; without a nonce
+/// the guild is compared.
 inline std::optional<SendSchedule::Known> SendSchedule::take_refused(const SendRefusal& refusal) {
     if (refusal.guild == 0 && refusal.nonce.empty()) return std::nullopt;
     const auto found = std::find_if(recent_.rbegin(), recent_.rend(), [&](const Known& known) {
@@ -428,7 +434,7 @@ inline std::optional<SendSchedule::Known> SendSchedule::take_refused(const SendR
 
 inline bool SendSchedule::refuse(const SendRefusal& refusal, Time now) {
     ++counters_.refused;
-    // Counted from now, which is after Discord looked: no margin is needed.
+    // Counted from now, which is after Discord's check: no margin is needed.
     const Time until = refusal.retry_after < never - now ? now + refusal.retry_after : never;
     const std::optional<Known> known = take_refused(refusal);
     SendLaneKey key{refusal.opcode, {}};
@@ -452,7 +458,7 @@ inline void SendSchedule::reset(Time now) {
     presence_.clear();
     recent_.clear();
     for (auto at = lanes_.begin(); at != lanes_.end();) {
-        SendLane& lane = (at++)->second; // may go away
+        SendLane& lane = (at++)->second; // may be deleted
         lane.blocked_until = Time::min();
         reconsider(lane, now);
     }

@@ -2,10 +2,10 @@
 //
 // IdentifySchedule: when a shard would get its permit. Included by core/identify_schedule.hpp only.
 //
-// A copy of the schedule is let run ahead until the shard has its turn: what decides then is what
-// will decide in truth, and the schedule itself is not touched. Nobody knows when a permit that is
-// out will be sent, so the latest moment is taken; permits that come later are sent at once, as
-// they should be.
+// The forecast runs a copy of the schedule ahead until the shard gets its permit. It so uses the
+// same decisions as the schedule itself, which is not changed. When an outstanding permit will be
+// sent is unknown, so the latest moment is assumed; later permits are assumed to be sent at once,
+// as they should be.
 #ifndef SLUICE_CORE_DETAIL_IDENTIFY_FORECAST_HPP
 #define SLUICE_CORE_DETAIL_IDENTIFY_FORECAST_HPP
 
@@ -16,7 +16,7 @@
 
 namespace sluice::core {
 
-/// Runs ahead of the other. `waiters` are copies of its waiters.
+/// Copies `other`, to run ahead of it. `waiters` receives copies of its waiters.
 inline IdentifySchedule::IdentifySchedule(const IdentifySchedule& other,
                                           std::deque<IdentifyWaiter>& waiters)
     : settings_(other.settings_),
@@ -48,7 +48,7 @@ inline IdentifySchedule::IdentifySchedule(const IdentifySchedule& other,
     }
 }
 
-/// All permits granted so far are sent.
+/// Marks all permits granted so far as sent.
 inline void IdentifySchedule::send_all(Time now) {
     for (IdentifyWaiterList finished; finished.splice(take_finished()), !finished.empty();) {
         IdentifyWaiter& waiter = finished.front();
@@ -66,7 +66,7 @@ inline Time IdentifySchedule::forecast(std::uint64_t shard, bool use_reserve, Ti
     mine.place.shard = shard;
     mine.use_reserve = use_reserve;
     ahead.enqueue(mine, now);
-    // Each step grants, refuses or ends something of what there is: they are as many as that.
+    // Each step grants, refuses or ends an entry, so the number of steps is bounded.
     for (Time at = now; mine.state == IdentifyState::queued;) {
         at = ahead.next_wake();
         if (at > now + longest_setting) return never;

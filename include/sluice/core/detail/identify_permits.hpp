@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// IdentifySchedule: what becomes of permits that are out. Included by core/identify_schedule.hpp
-// only.
+// IdentifySchedule: the end of outstanding permits. Included by core/identify_schedule.hpp only.
 //
-// A permit that is out closes its key until it is sent, given back or dropped, at the latest until
-// its deadline. What is said after the deadline is believed still: sent() closes the key anew, and
-// cancel() opens it, unless another of the key has gone by then.
+// An outstanding permit closes its key until it is sent, cancelled or dropped, at the latest until
+// its deadline. Calls after the deadline still count: sent() closes the key again, and cancel()
+// opens it, unless another identify of the key has gone since.
 #ifndef SLUICE_CORE_DETAIL_IDENTIFY_PERMITS_HPP
 #define SLUICE_CORE_DETAIL_IDENTIFY_PERMITS_HPP
 
@@ -17,7 +16,7 @@
 
 namespace sluice::core {
 
-/// A permit of the key is out no more.
+/// Ends one outstanding permit of the key. Returns the key.
 inline IdentifySchedule::Key& IdentifySchedule::free_key(std::uint64_t shard, std::uint64_t turn,
                                                          Time ready) {
     auto& key = key_of(shard);
@@ -29,17 +28,17 @@ inline IdentifySchedule::Key& IdentifySchedule::free_key(std::uint64_t shard, st
     return key.second;
 }
 
-/// A permit that is out counts as sent at that moment.
+/// Counts an outstanding permit as sent at that moment.
 inline void IdentifySchedule::spend(std::uint64_t shard, std::uint64_t turn, Time at) {
     const Time opened = key_of(shard).second.ready;
     Key& key = free_key(shard, turn, at + spacing());
-    // After an update one key may have several permits; an answer to one says nothing of the
+    // After an update one key may have several permits; an answer to one proves nothing about the
     // others.
     key.decided_by = key.out == 0 && opened <= at ? turn : 0;
     day_.sent(at);
 }
 
-/// What is overdue counts from its deadline on, also if nobody looked at that moment.
+/// Counts overdue permits as sent at their deadline, even if this is called later.
 inline void IdentifySchedule::expire(Time now) {
     while (!out_.empty() && out_.begin()->second.deadline <= now) {
         const auto [turn, out] = *out_.begin();
@@ -48,8 +47,8 @@ inline void IdentifySchedule::expire(Time now) {
     }
 }
 
-/// It has counted since its deadline, and was sent only now. Its identify moves to this moment if
-/// no other of its key has gone since; else it is counted twice, which costs little.
+/// The permit has counted since its deadline, and was sent only now. Its identify moves to this
+/// moment if no other of its key has gone since; otherwise it is counted twice, which costs little.
 inline void IdentifySchedule::sent_late(const IdentifyPlace& place, Time now) {
     auto& key = key_of(place.shard);
     untrack(key);
@@ -63,8 +62,8 @@ inline void IdentifySchedule::sent_late(const IdentifyPlace& place, Time now) {
     day_.sent(now);
 }
 
-/// It has counted since its deadline, and will not be sent. Once another of its key has gone it
-/// stays counted.
+/// The permit has counted since its deadline, and will not be sent. It stays counted once another
+/// of its key has gone.
 inline void IdentifySchedule::cancel_late(const IdentifyPlace& place, Time now) {
     auto& key = key_of(place.shard);
     if (key.second.decided_by != place.turn) return;

@@ -2,8 +2,8 @@
 //
 // SendSchedule: when an event could be sent. Included by core/send_schedule.hpp only.
 //
-// As with identifies, a copy of the schedule is let run ahead. Its permissions are used at once;
-// those that are out already keep their slots, for nobody knows when they will be used.
+// As for identifies, a copy of the schedule is run ahead. New permissions are assumed to be used at
+// once. Outstanding permissions keep their slots, because it is unknown when they will be used.
 #ifndef SLUICE_CORE_DETAIL_SEND_FORECAST_HPP
 #define SLUICE_CORE_DETAIL_SEND_FORECAST_HPP
 
@@ -13,7 +13,7 @@
 
 namespace sluice::core {
 
-/// Runs ahead of the other. `waiters` are copies of its waiters.
+/// Copies `other`, to run ahead of it. `waiters` receives copies of its waiters.
 inline SendSchedule::SendSchedule(const SendSchedule& other, std::deque<SendWaiter>& waiters,
                                   Time now)
     : settings_(other.settings_),
@@ -40,10 +40,10 @@ inline SendSchedule::SendSchedule(const SendSchedule& other, std::deque<SendWait
         }
     }
     for (auto at = lanes_.begin(); at != lanes_.end();)
-        reconsider((at++)->second, now); // may go away
+        reconsider((at++)->second, now); // may delete the lane
 }
 
-/// All permissions given so far are used.
+/// Marks all permissions issued so far as used.
 inline void SendSchedule::send_all(Time now) {
     for (SendWaiterList finished; finished.splice(take_finished()), !finished.empty();) {
         SendWaiter& waiter = finished.front();
@@ -60,7 +60,7 @@ inline Time SendSchedule::forecast(const SendRequest& request, Time now) const {
     SendWaiter& mine = waiters.emplace_back();
     mine.place.request = request;
     ahead.enqueue(mine, now);
-    // Each step grants something or gives a slot back: they are as many as those.
+    // Each step grants an event or releases a slot, so the number of steps is bounded.
     for (Time at = now; mine.state == SendState::queued;) {
         at = ahead.next_wake();
         if (at > now + longest_setting) return never;
