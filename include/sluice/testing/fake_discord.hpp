@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// A Discord that does no I/O: a request and its time of arrival go in, the answer comes out. It
-// enforces the limits of its rules and of the token, answers with the headers that Discord sends,
-// and records every arrival. `FakeDiscordServer` puts it behind a socket.
+// A simulated Discord without I/O: it takes a request and its time of arrival, and returns the
+// answer. It enforces the limits of its rules and of the token, answers with the headers that
+// Discord sends, and records every arrival. `FakeDiscordServer` puts it behind a socket.
 //
-// The one invariant: limits are enforced on arrival times, whatever the headers say; and a request
-// refused by its route's ordinary limit or by the global one spends nothing of either.
+// Invariant: limits are enforced on arrival times, whatever the headers say. A request that is
+// refused by its route's ordinary limit or by the global limit uses neither quota.
 //
 //     FakeDiscord discord;
 //     discord.rule("GET /users/{user.id}", {.limit = Limit{Algorithm::gcra, 5, 5s}});
@@ -64,19 +64,21 @@ public:
     explicit FakeDiscord(FakeOptions options = {});
 
     [[nodiscard]] FakeResponse receive(const FakeRequest& request, Duration now);
-    /// The same for a request whose route is known: simulations need not parse it each time.
+    /// Like receive() above, for a request whose route is known: simulations need not parse it each
+    /// time.
     [[nodiscard]] FakeResponse receive(const Route& route, const FakeRequest& request,
                                        Duration now);
 
-    /// An answer reached its client or was given up. Counts under `InFlight::until_delivered` only.
+    /// An answer reached its client or was given up. Has an effect only with
+    /// `InFlight::until_delivered`.
     void delivered() noexcept { flying_ = std::max<std::int64_t>(0, flying_ - 1); }
 
-    /// What such a request would be told to wait if it arrived now; zero: it would be accepted.
-    /// Spends nothing, and knows nothing of the script nor of changes that are still to come.
+    /// Returns the wait that such a request would get if it arrived now; zero: it would be
+    /// accepted. Uses no quota. Ignores the script and changes that are scheduled for later.
     [[nodiscard]] Duration retry_after(const FakeRequest& request, Duration now) const;
 
-    /// Sets the rule of a template, "POST /channels/{channel.id}/messages", now. What was spent
-    /// stays spent as long as the hash is the same. Throws std::invalid_argument.
+    /// Sets the rule of a template, such as "POST /channels/{channel.id}/messages", now. Used quota
+    /// stays used as long as the hash is the same. Throws std::invalid_argument.
     void rule(std::string_view route_template, Rule rule);
     void rule(const Route& any_of_template, Rule rule);
     [[nodiscard]] const Rule& rule(std::string_view route_template) const;
@@ -89,57 +91,58 @@ public:
     /// Applies `change` before the first request that arrives at `time` or later.
     void at(Duration time, Change change) { changes_.emplace(time, std::move(change)); }
 
-    /// Asked first about every request; an answer it gives is sent as it is and spends nothing.
+    /// Called first for every request. If it returns an answer, that is sent unchanged and uses no
+    /// quota.
     void script(Script script) { script_ = std::move(script); }
 
-    /// Other users spend that much of the shared limits that such a request draws on, or what is
-    /// left of them.
+    /// Other users take `count` requests, or what is left, from the shared limits that such a
+    /// request draws on.
     void others_spend(const FakeRequest& request, int count, Duration now);
 
-    /// Cloudflare answers everything from this address until then. `tells` is the wait that it
-    /// tells each time: none, what is left (or what `InvalidLimit::tells` says).
+    /// Cloudflare answers every request from this address until `until`. `tells` is the wait that
+    /// each answer states; nullopt: the remaining time (or `InvalidLimit::tells`).
     void ban(std::string_view address, Duration until,
              std::optional<Duration> tells = std::nullopt) {
         gate_.invalid().ban(address, until, tells);
     }
-    /// Every request with this Authorization header is answered 401.
+    /// Every request with this Authorization header is answered with 401.
     void revoke_token(std::string_view token) { gate_.revoke_token(token); }
-    /// From `when` on this Authorization header is answered 401 with code 50025. Codes: Discord
-    /// docs, "Opcodes and Status Codes"; such 401s: discord-api-docs#6769, 2024-03.
+    /// From `when` on, requests with this Authorization header are answered with 401, code 50025.
+    /// Codes: Discord docs, "Opcodes and Status Codes"; such 401s: discord-api-docs#6769, 2024-03.
     void expire_bearer(std::string_view token, Duration when = Duration::zero()) {
         gate_.expire_bearer(token, when);
     }
-    /// Every request to this webhook is answered 404.
+    /// Every request to this webhook is answered with 404.
     void remove_webhook(std::string_view id) { gate_.remove_webhook(id); }
-    /// From `when` on every request with this token in its path, an interaction's or a webhook's,
-    /// is answered 401 with code 50027.
+    /// From `when` on, every request with this token in its path (an interaction's or a webhook's)
+    /// is answered with 401, code 50027.
     void expire_token(std::string_view path_token, Duration when = Duration::zero()) {
         gate_.tokens().expire(path_token, when);
     }
-    /// Every request to a webhook with this thread_id is answered 404 with code 10003.
+    /// Every request to a webhook with this thread_id is answered with 404, code 10003.
     void remove_thread(std::string_view id) { gate_.tokens().remove_thread(id); }
-    /// Adds to what `FakeOptions::outages` has. Throws std::invalid_argument.
+    /// Adds an outage to those of `FakeOptions::outages`. Throws std::invalid_argument.
     void outage(const Outage& outage) { outages_.add(outage); }
     void outage(Duration from, Duration until, int status = 502) {
         outage({.from = from, .until = until, .status = status});
     }
     /// Sets `FakeOptions::proxy`.
     void proxy(std::optional<Proxy> proxy) { options_.proxy = std::move(proxy); }
-    /// Sets the clock behind Date and Reset.
+    /// Sets the offset of the clock behind Date and Reset.
     void clock_offset(Duration offset) noexcept { options_.clock_offset = offset; }
 
     /// The newest arrivals, oldest first.
     [[nodiscard]] const std::deque<Arrival>& log() const noexcept { return log_.arrivals(); }
     void clear_log() noexcept { log_.clear(); }
-    /// Since the fake was made, whatever the log holds.
+    /// Returns the number since construction, whether or not the log still holds them.
     [[nodiscard]] std::uint64_t count(FakeVerdict verdict) const noexcept {
         return log_.count(verdict);
     }
-    /// How often the request of this identity did what it asked for, whatever was answered.
+    /// Returns how often the request of this identity was executed, whatever was answered.
     [[nodiscard]] std::uint64_t executions(std::string_view identity) const {
         return log_.executions(identity);
     }
-    /// What counts towards a ban of this address now.
+    /// Returns the invalid requests that count towards a ban of this address now.
     [[nodiscard]] std::int64_t invalid_requests(std::string_view address) const {
         return options_.invalid ? gate_.invalid().counted(*options_.invalid, address, now_) : 0;
     }
@@ -147,15 +150,15 @@ public:
     [[nodiscard]] const FakeOptions& options() const noexcept { return options_; }
 
 private:
-    /// A request on its way.
+    /// A request that is being processed.
     struct Exchange {
         const FakeRequest& request;
         Arrival& arrival;
         Duration wall; ///< since 1970
-        Duration skew; ///< how far the clock that is shown is ahead of it
+        Duration skew; ///< how far the shown clock is ahead of it
         FakeResponse response{};
         const Lie* lie = nullptr;
-        bool complete = false; ///< the answer lacks no common headers
+        bool complete = false; ///< the answer has all common headers
     };
     using Counters = boost::unordered_flat_map<std::uint64_t, Counter>;
 
@@ -167,7 +170,8 @@ private:
     void apply_changes();
     void sweep(Duration wall);
     [[nodiscard]] detail::Plan& plan(const Route& route);
-    /// The global limit that a request draws on, null when none, and whose counter that is.
+    /// The global limit that a request draws on (null: none), and the individual that it belongs
+    /// to.
     struct Global {
         const Limit* limit = nullptr;
         std::uint64_t individual = 0;
@@ -313,13 +317,13 @@ inline Duration FakeDiscord::wait_of(const Counters& counters, std::uint64_t id,
 
 inline void FakeDiscord::apply_changes() {
     while (!changes_.empty() && changes_.begin()->first <= now_) {
-        // Out of the map first: a change may schedule the next one.
+        // Extracted before it is called: a change may schedule the next one.
         const auto due = changes_.extract(changes_.begin());
         due.mapped()(*this);
     }
 }
 
-// A counter that is full again is as good as none. Interaction tokens come without end, and a long
+// A full counter is equivalent to a new one. Interaction tokens are unlimited in number, and a long
 // simulation must not keep a counter for each.
 inline void FakeDiscord::sweep(Duration wall) {
     const auto size = [&] { return counters_.size() + globals_.size() + second_counters_.size(); };

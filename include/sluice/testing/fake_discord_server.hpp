@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // A `FakeDiscord` behind a socket: HTTP/1.1 with keep-alive on the loopback interface, with network
-// delays in both directions. Every connection is served on its own, so answers to requests that
-// were sent over several connections come back in any order.
+// delays in both directions. Connections are served independently, so answers to requests on
+// several connections arrive in any order.
 //
-// The one invariant: a request is received by the fake after its forward delay and answered after
-// the rule's think_time and the backward delay, with nothing of the server's own added but what the
-// kernel's timers cost. Server time is the steady time since the server was made.
+// Invariant: the fake receives a request after its forward delay; its answer is sent after the
+// rule's think_time and the backward delay. The server adds no other delay than the latency of the
+// kernel's timers. Server time is the steady time since the server was made.
 //
 //     FakeDiscordThread server;                     // or FakeDiscordServer
 //     server{io.get_executor()} connect_to("127.0.0.1", server->port());
@@ -49,16 +49,16 @@ namespace sluice::testing {
 
 struct FakeServerOptions {
     std::uint16_t port = 0; ///< 0: any free one
-    Delay forward{};        ///< from the client to the check
+    Delay forward{};        ///< from the client to the check of the limits
     Delay backward{};       ///< from the end of the think_time to the client
-    Delay connect{};        ///< on top, once per connection, before its first request is read
-    Duration idle = std::chrono::seconds{60}; ///< a connection without a request is closed then
-    std::uint64_t seed = 1;                   ///< of the delays
+    Delay connect{};        ///< added once per connection, before its first request is read
+    Duration idle = std::chrono::seconds{60}; ///< then an unused connection is closed
+    std::uint64_t seed = 1;                   ///< for the delays
 };
 
 namespace detail {
 
-/// The fake, and what the options say.
+/// The fake, and the settings from the options.
 class FakeServerState : public LoopbackState {
 public:
     FakeServerState(FakeDiscord&& fake, const FakeServerOptions& chosen)
@@ -71,7 +71,7 @@ public:
     FakeDiscord discord; ///< under `discord_mutex`
 };
 
-/// One accepted socket. It lives in the frame of its coroutine, always on the strand.
+/// One accepted socket. It lives in the frame of its coroutine, and is only used on the strand.
 class FakeConnection final : public LoopbackConnection {
 public:
     using Tcp = boost::asio::ip::tcp;
@@ -127,7 +127,8 @@ private:
     bool closed_ = false;
 };
 
-// g++ 12 destroys a temporary twice when a loop has a co_await in a condition: hence the local.
+// g++ 12 destroys a temporary twice if a loop has a co_await in its condition; hence the local
+// variable.
 inline boost::asio::awaitable<void> FakeConnection::serve() {
     co_await pause(state_->draw(state_->options.connect));
     while (!closed_) {
@@ -149,8 +150,8 @@ inline boost::asio::awaitable<void> FakeConnection::pause(Duration span) {
 
 inline boost::asio::awaitable<bool> FakeConnection::read() {
     namespace http = boost::beast::http;
-    // More than the largest upload that Discord takes; a test's mistake, not its memory, ends
-    // there.
+    // More than the largest upload that Discord accepts. A larger body is a mistake of the test,
+    // and must not exhaust memory.
     constexpr std::uint64_t most = 1U << 30U;
     http::request_parser<http::string_body> parser;
     parser.body_limit(most);
@@ -183,7 +184,7 @@ inline FakeConnection::Response FakeConnection::written(FakeResponse&& decided) 
     response.result(static_cast<unsigned>(decided.status));
     for (const auto& [name, value] : decided.headers)
         response.insert(name, value);
-    // RFC 9110, section 15.3.5: an answer without content has no body, whatever a script says.
+    // RFC 9110, section 15.3.5: an answer without content has no body, even if a script sets one.
     if (decided.status != 204) response.body() = std::move(decided.body);
     response.keep_alive(request_.keep_alive());
     response.prepare_payload();
@@ -207,7 +208,7 @@ inline boost::asio::awaitable<bool> FakeConnection::answer() {
     co_return !ec && response.keep_alive();
 }
 
-/// Says nothing until the client gives the connection up, or has been idle for too long.
+/// Sends no answer until the client closes the connection or has been idle for too long.
 inline boost::asio::awaitable<void> FakeConnection::outlast() {
     boost::system::error_code ec;
     std::array<char, 512> ignored{};
@@ -228,7 +229,8 @@ inline boost::asio::awaitable<void> serve_connection(std::shared_ptr<FakeServerS
 
 class FakeDiscordServer {
 public:
-    /// Listens when this returns. Throws boost::system::system_error when the port is taken.
+    /// Listens when the constructor returns. Throws boost::system::system_error if the port is in
+    /// use.
     explicit FakeDiscordServer(boost::asio::any_io_executor executor,
                                FakeDiscord discord = FakeDiscord{},
                                const FakeServerOptions& options = {});
@@ -238,20 +240,21 @@ public:
     FakeDiscordServer& operator=(const FakeDiscordServer&) = delete;
 
     [[nodiscard]] std::uint16_t port() const noexcept { return state_->port(); }
-    /// "http://127.0.0.1:" and the port.
+    /// Returns "http://127.0.0.1:" and the port.
     [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port()); }
     [[nodiscard]] Duration now() const { return state_->now(); }
 
-    /// Calls `use` with the fake while no request is being decided, and returns what it returns.
-    /// Not to be called from a script or a change: these run when the fake is already held.
+    /// Calls `use` with the fake while no request is being processed. Returns what it returns. Must
+    /// not be called from a script or a change: the fake is already locked there.
     template <class Use>
     decltype(auto) with(Use&& use) {
         const std::lock_guard lock{state_->discord_mutex};
         return std::forward<Use>(use)(state_->discord);
     }
 
-    /// Closes the port and all connections, unanswered requests included, as soon as the io_context
-    /// gets to it. It then keeps no `run()` alive. More than once does no harm.
+    /// Closes the port and all connections, including unanswered requests, as soon as the
+    /// io_context runs it. After that the server keeps no `run()` from returning. May be called
+    /// more than once.
     void stop() {
         state_->post([state = state_] { state->close_all(); });
     }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Error answers of a route that works for other requests: messages that are gone, tokens of the
-// wrong kind. An error may be described by another limit than successes are, and then it spends
-// that one.
+// Error answers of a route that works for other requests: deleted messages, tokens of the wrong
+// kind. The headers of an error may describe another limit than those of successes; the error then
+// uses that limit.
 //
 //     .ages = {{.below = 10s, .limit = Limit{Algorithm::gcra, 5, 5s}}},
 //     .errors = {{.status = 404, .code = 10008, .share = 0.3, .age = 0}}  // the young bucket's
 //
-// The one invariant: the limit that is named is the one that is checked and spent. An error spends
-// nothing of the limit that successes of the same route draw on, unless it names no other.
+// Invariant: the limit that is described is the one that is checked and used. An error uses nothing
+// of the limit that successes of the same route draw on, unless it describes no other.
 //
-// Observed 2026-05, discord-api-docs#8330: `DELETE message` answers its 404s with hash and numbers
-// of the bucket for young messages, whatever the age of the message.
+// Observed 2026-05, discord-api-docs#8330: 404s of `DELETE message` carry the hash and numbers of
+// the bucket for young messages, whatever the age of the message.
 #ifndef SLUICE_TESTING_FAKE_ERROR_ANSWER_HPP
 #define SLUICE_TESTING_FAKE_ERROR_ANSWER_HPP
 
@@ -31,38 +31,39 @@
 
 namespace sluice::testing {
 
-/// What a request's Authorization header holds.
+/// The kind of a request's Authorization header.
 enum class TokenKind : std::uint8_t {
     any,
     bot,    ///< "Bot ..."
     bearer, ///< "Bearer ..."
-    none,   ///< no such header
+    none,   ///< no Authorization header
 };
 
-/// Requests that fit all of `every`, `share`, `ids` and `token` are answered so.
+/// The error for requests that match all of `every`, `share`, `ids` and `token`.
 struct ErrorAnswer {
     int status = 404;
     int code = 0;            ///< of the body
-    std::string message{};   ///< empty: that of the code
-    std::uint64_t every = 1; ///< each n-th of the route's requests that meet no fault: n, 2n, ...
-    double share = 1;        ///< of all paths; one path fits always or never
+    std::string message{};   ///< empty: the usual one of the code
+    std::uint64_t every = 1; ///< every n-th of the route's requests without a fault: n, 2n, ...
+    double share = 1;        ///< of all paths; a path matches always or never
     std::set<std::string, std::less<>> ids{}; ///< a segment of the path is one of these; empty: any
     /// Observed 2021-10, discord-api-docs#3945: `GET /oauth2/@me` answers 401 to a good bot token,
     /// which staff called intended.
     TokenKind token = TokenKind::any;
-    /// The limit that describes the error: that of this element of `Rule::ages`, ...
+    /// The limit that describes the error: the one of this element of `Rule::ages`, ...
     std::optional<std::size_t> age{};
-    /// ... or one of its own under `hash`, or the limit of the rule that has this hash. None of the
-    /// three: what describes successes.
+    /// ... or a separate one under `hash`, or the limit of the rule that has this hash. If none of
+    /// the three is set: the limit that describes successes.
     std::optional<Limit> limit{};
     std::string hash{};
-    /// Off: it comes before any limit of the route, spends nothing and shows no bucket.
+    /// False: the error is answered before any limit of the route, uses no quota and shows no
+    /// bucket.
     bool counted = true;
 };
 
 namespace detail {
 
-/// Discord docs, "Opcodes and Status Codes", "JSON".
+/// Returns the usual text of an error: Discord docs, "Opcodes and Status Codes", "JSON".
 [[nodiscard]] inline std::string usual_message(int status, int code) {
     switch (code) {
     case 10003:
@@ -95,7 +96,8 @@ namespace detail {
     return target.substr(0, target.find_first_of("?#"));
 }
 
-/// From 0 up to 1, equal for equal paths in every run and every build.
+/// Returns a number from 0 up to 1 (exclusive) that is equal for equal paths in every run and
+/// build.
 [[nodiscard]] constexpr double drawn_by_path(std::string_view target) noexcept {
     std::uint64_t hash = 0xcbf29ce484222325ULL; // FNV-1a
     for (const char c : path_of(target))
@@ -120,7 +122,7 @@ namespace detail {
     return kind == TokenKind::any || token.empty();
 }
 
-/// `arrival` counts the requests of the route from 1.
+/// True if the error applies to the request. `arrival` counts the requests of the route from 1.
 [[nodiscard]] inline bool concerns(const ErrorAnswer& error, const FakeRequest& request,
                                    std::uint64_t arrival) {
     if (arrival % error.every != 0 || !is_of_kind(request.token, error.token)) return false;

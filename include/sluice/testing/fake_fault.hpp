@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// What goes wrong with a request for no reason of its own: server errors, connections that are cut,
-// answers that never come, refusals out of the blue.
+// Failures that have no cause in the request: server errors, closed connections, missing answers,
+// unfounded refusals.
 //
-// The one invariant: which requests a fault strikes is decided by counting, never by chance, so a
-// test can say which one it will be.
+// Invariant: which requests a fault hits is decided by counting, never by chance, so a test can
+// name the request.
 //
 //     .faults = {{.kind = FaultKind::cut, .executes = true, .skip = 2, .times = 1}}  // the third
 //
-// Discord docs, "HTTP": 502 means that there was no gateway, so the request did not run. After 500
-// and 504 it may have run; observed 2018-07, discordjs/discord.js#2655: messages sent twice.
+// Discord docs, "HTTP": 502 means that no gateway was available, so the request did not run. After
+// 500 and 504 it may have run; observed 2018-07, discordjs/discord.js#2655: messages sent twice.
 #ifndef SLUICE_TESTING_FAKE_FAULT_HPP
 #define SLUICE_TESTING_FAKE_FAULT_HPP
 
@@ -25,24 +25,25 @@ namespace sluice::testing {
 
 enum class FaultKind : std::uint8_t {
     server_error, ///< `status`, without bucket headers
-    refusal,      ///< a 429 that no limit is behind
+    refusal,      ///< a 429 without a limit behind it
     cut,          ///< the connection is closed instead of an answer
-    silence,      ///< the connection stays open, and no answer comes
+    silence,      ///< the connection stays open, without an answer
 };
 
 struct Fault {
     FaultKind kind = FaultKind::server_error;
     int status = 502;
     Refusal refusal{};
-    /// Off: it strikes before any limit is looked at; nothing is spent and nothing runs. On: the
-    /// request is limited, spends and runs, and only its answer is lost or replaced.
+    /// False: the fault hits before any limit is checked; no quota is used and nothing is executed.
+    /// True: the request is limited, uses quota and is executed, and only its answer is lost or
+    /// replaced.
     bool executes = false;
-    /// Of the requests that could be struck: so many pass first, ...
+    /// Of the requests that it may hit, this number passes first, ...
     std::uint64_t skip = 0;
-    std::uint64_t every = 1;          ///< ... of those that follow each `every`-th is struck, ...
-    std::uint64_t times = 0;          ///< ... so many in all. 0: without end.
+    std::uint64_t every = 1;          ///< ... of the following ones each `every`-th is hit, ...
+    std::uint64_t times = 0;          ///< ... this many in all. 0: unlimited.
     Duration from{};                  ///< server time
-    Duration until = Duration::max(); ///< from then on no more
+    Duration until = Duration::max(); ///< no more hits from then on
 };
 
 namespace detail {
@@ -56,12 +57,13 @@ inline void check(const Fault& fault) {
         throw std::invalid_argument("sluice::testing::Fault: a refused request does not execute");
 }
 
-/// How far each fault of one rule has counted.
+/// The counts of each fault of one rule.
 class FaultCounts {
 public:
     explicit FaultCounts(std::size_t faults) : counts_(faults) {}
 
-    /// The fault that strikes this request, if any. To be asked once per request and stage.
+    /// Returns the fault that hits this request, or null. Counts the request: call it once per
+    /// request and stage.
     [[nodiscard]] const Fault* strike(const std::vector<Fault>& faults, bool executed,
                                       Duration now) {
         for (std::size_t i = 0; i < faults.size(); ++i) {

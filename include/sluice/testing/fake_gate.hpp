@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What stands before all limits of the fake Discord: bans of addresses, Cloudflare's dislike of
-// unknown clients, tokens that are no good, webhooks that are gone or whose token is.
+// The checks before all limits of the fake Discord: bans of addresses, Cloudflare's block of
+// unknown clients, invalid tokens, and removed webhooks or webhooks whose token expired.
 //
-// The one invariant: a request that is stopped here spends nothing of any limit and does not run.
+// Invariant: a request that is stopped here uses no quota and is not executed.
 //
 // Sources: Discord docs, "Rate Limits", "Invalid Request Limit", and "Reference", "User Agent".
 #ifndef SLUICE_TESTING_FAKE_GATE_HPP
@@ -27,19 +27,19 @@
 
 namespace sluice::testing::detail {
 
-/// Counts invalid requests and remembers bans, both by address.
+/// Counts invalid requests and records bans, both by address.
 class InvalidRequests {
 public:
     struct Ban {
         Duration until{};
-        std::optional<Duration> tells{}; ///< none: what is left
+        std::optional<Duration> tells{}; ///< nullopt: the remaining time
     };
 
     void ban(std::string_view address, Duration until, std::optional<Duration> tells) {
         bans_.insert_or_assign(std::string{address}, Ban{until, tells});
     }
 
-    /// The ban of `address`; null when there is none.
+    /// Returns the ban of `address`, or null.
     [[nodiscard]] const Ban* banned(std::string_view address, Duration now) const {
         if (bans_.empty()) return nullptr;
         const auto found = bans_.find(address);
@@ -71,7 +71,7 @@ private:
     std::map<std::string, Ban, std::less<>> bans_;
 };
 
-/// `DiscordBot ($url, $version)`, with whatever follows.
+/// True for `DiscordBot ($url, $version)`, whatever follows it.
 [[nodiscard]] constexpr bool is_bot_user_agent(std::string_view text) noexcept {
     constexpr std::string_view begin = "DiscordBot (";
     if (!text.starts_with(begin)) return false;
@@ -81,8 +81,8 @@ private:
            comma > begin.size() && comma + 2 < end;
 }
 
-/// True for what counts towards a ban: 401, 403 and 429, but neither what Cloudflare answered
-/// itself nor, unless asked for, a 429 of scope shared.
+/// True if the answer counts towards a ban: 401, 403 and 429, except answers of Cloudflare itself
+/// and, unless configured, 429s of scope shared.
 [[nodiscard]] inline bool is_invalid(const FakeResponse& response, const InvalidLimit& invalid) {
     if (response.status != 401 && response.status != 403 && response.status != 429) return false;
     return std::none_of(response.headers.begin(), response.headers.end(), [&](const auto& header) {
@@ -103,7 +103,7 @@ public:
     }
     void remove_webhook(std::string_view id) { removed_webhooks_.emplace(id); }
 
-    /// Writes Cloudflare's answer, if the request gets no further than that.
+    /// True if the request stops at the edge; then writes Cloudflare's answer.
     [[nodiscard]] bool stop_at_edge(const FakeRequest& request, const FakeOptions& options,
                                     Duration now, HeaderWriter& writer,
                                     FakeResponse& response) const {
@@ -121,8 +121,8 @@ public:
         return false;
     }
 
-    /// Writes Discord's answer, if the request gets no further than this. It still lacks the
-    /// headers that are common to all of these.
+    /// True if the request stops here; then writes Discord's answer, without the headers that are
+    /// common to all of them.
     [[nodiscard]] bool stop(const FakeRequest& request, bool interaction,
                             const FakeOptions& options, Duration now, FakeResponse& response) {
         const Denial denial = deny(request, interaction, options, now);

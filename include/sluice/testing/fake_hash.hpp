@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// How the fake Discord makes keys: of counters, and the bucket hashes that it shows.
+// The keys of the fake Discord: of counters, and the bucket hashes that it shows.
 //
-// The one invariant: equal within one run of a program, and well mixed, so that keys can be built
-// by adding part after part. What is shown to clients is equal in every run and every build.
+// Invariant: keys are equal within one run of a program, and well mixed, so that a key can be built
+// by adding parts. Hashes that are shown to clients are equal in every run and every build.
 #ifndef SLUICE_TESTING_FAKE_HASH_HPP
 #define SLUICE_TESTING_FAKE_HASH_HPP
 
@@ -14,7 +14,7 @@
 
 namespace sluice::testing::detail {
 
-/// The splitmix64 finaliser: a bijection that spreads every bit over all others.
+/// The splitmix64 finaliser: a bijection in which every bit affects all others.
 [[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t value) noexcept {
     value += 0x9e3779b97f4a7c15ULL;
     value = (value ^ (value >> 30U)) * 0xbf58476d1ce4e5b9ULL;
@@ -26,7 +26,8 @@ namespace sluice::testing::detail {
     return mixed(std::uint64_t{std::hash<std::string_view>{}(text)});
 }
 
-/// A hash as Discord writes them: 32 lower-case hexadecimal digits in every trace seen to 2026-05.
+/// Returns a hash in Discord's form: 32 lower-case hexadecimal digits in every trace seen to
+/// 2026-05.
 [[nodiscard]] inline std::string hash_of_template(std::uint64_t id) {
     std::string text;
     for (const std::uint64_t half : {mixed(id), mixed(~id)})

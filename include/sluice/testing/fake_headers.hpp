@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// How the fake Discord writes an answer: numbers, dates and the header lists of each kind.
+// Writes the fake Discord's answers: numbers, dates and the header lists of each kind.
 //
-// The one invariant: a moment is rounded up to the next unit that is written, so that a client that
-// waits until the moment it was told is never early.
+// Invariant: a time is rounded up to the next written unit, so a client that waits until the stated
+// time is never early.
 //
 // Sources: Discord docs, "Rate Limits" for the X-RateLimit headers and the body of a 429; RFC 9110
-// section 5.6.7 for Date; `Via: 1.1 google` was observed 2023-09 in discord-api-docs#6407 on every
-// answer that had reached Discord, and is missing from those of Cloudflare.
+// section 5.6.7 for Date. `Via: 1.1 google` was observed 2023-09 in discord-api-docs#6407 on every
+// answer that had reached Discord, and is missing from Cloudflare's answers.
 #ifndef SLUICE_TESTING_FAKE_HEADERS_HPP
 #define SLUICE_TESTING_FAKE_HEADERS_HPP
 
@@ -31,8 +31,8 @@ struct FakeResponse {
     int status = 200;
     std::vector<std::pair<std::string, std::string>> headers{};
     std::string body{};
-    Duration think_time{}; ///< between arrival and the moment the answer leaves
-    bool cut = false;      ///< the connection is closed instead
+    Duration think_time{}; ///< between the arrival and the sending of the answer
+    bool cut = false;      ///< the connection is closed without an answer
     bool silent = false;   ///< no answer is sent, and the connection stays open
 };
 
@@ -46,7 +46,7 @@ namespace detail {
     return std::to_string(std::chrono::ceil<std::chrono::milliseconds>(span).count());
 }
 
-/// Seconds with exactly three decimals.
+/// Returns seconds with exactly three decimals.
 [[nodiscard]] inline std::string decimal_text(Duration span) {
     std::string text = milliseconds_text(span);
     if (text.size() < 4) text.insert(0, 4 - text.size(), '0');
@@ -54,7 +54,7 @@ namespace detail {
     return text;
 }
 
-/// IMF-fixdate. `wall` is the time since 1970.
+/// Returns the IMF-fixdate. `wall` is the time since 1970.
 [[nodiscard]] inline std::string http_date(std::chrono::seconds wall) {
     namespace chrono = std::chrono;
     constexpr std::string_view weekdays = "SunMonTueWedThuFriSat";
@@ -97,12 +97,12 @@ inline constexpr std::string_view cloudflare_page =
     return "You are being rate limited.";
 }
 
-/// Writes headers. The Date is kept from call to call: simulations ask for the same one often.
+/// Writes headers. Caches the Date between calls: simulations often request the same one.
 class HeaderWriter {
 public:
     explicit HeaderWriter(NumberFormat numbers) : numbers_(numbers) {}
 
-    /// What every answer of Discord has.
+    /// Writes the headers of every answer of Discord.
     void common(FakeResponse& response, Duration wall) {
         response.headers.reserve(12);
         add(response, "Date", date(wall));
@@ -112,14 +112,14 @@ public:
         add(response, "Via", "1.1 google");
     }
 
-    /// What every answer of Cloudflare has that never reached Discord: no Via.
+    /// Writes the headers of Cloudflare's answers that never reached Discord: no Via.
     void edge(FakeResponse& response, Duration wall, std::string_view type) {
         add(response, "Date", date(wall));
         add(response, "Content-Type", std::string{type});
         add(response, "Server", "cloudflare");
     }
 
-    /// The five that describe a bucket.
+    /// Writes the five headers that describe a bucket.
     void bucket(FakeResponse& response, const Description& told, std::string_view hash) const {
         const bool decimals = numbers_ == NumberFormat::decimals;
         const auto text = [&](Duration span) {
@@ -133,7 +133,7 @@ public:
         add(response, "X-RateLimit-Bucket", std::string{hash});
     }
 
-    /// Makes the answer a 429 of Discord, all but the bucket and what is common.
+    /// Makes the answer a 429 of Discord, without the bucket's and the common headers.
     void refusal(FakeResponse& response, const Refusal& refusal) const {
         response.status = 429;
         response.body = R"({"message": ")";
@@ -154,7 +154,7 @@ public:
         add(response, "X-RateLimit-Scope", scope_text(refusal.kind));
     }
 
-    /// The whole of a 429 of Cloudflare.
+    /// Writes a complete 429 of Cloudflare.
     void cloudflare(FakeResponse& response, const Refusal& refusal, Duration wall) {
         response.status = 429;
         response.body = cloudflare_page;
@@ -169,7 +169,7 @@ public:
         if (told) add(response, "Retry-After", seconds_text(*told));
     }
 
-    /// The whole of an answer in an outage. The load balancer's own pages have no Via either.
+    /// Writes a complete answer during an outage. The load balancer's own pages have no Via either.
     void outage(FakeResponse& response, const Outage& outage, Duration wall) {
         response.status = outage.status;
         response.think_time = outage.think_time;
@@ -222,7 +222,7 @@ private:
     std::string date_;
 };
 
-/// The route's lie about headers that no other member of `Lie` is for.
+/// Applies the lie's replacements of headers that no other member of `Lie` covers.
 inline void replace_headers(const Lie& lie, FakeResponse& response) {
     for (const auto& [name, value] : lie.headers) {
         std::erase_if(response.headers, [&](const auto& header) { return header.first == name; });
@@ -230,7 +230,7 @@ inline void replace_headers(const Lie& lie, FakeResponse& response) {
     }
 }
 
-/// Discord docs, "HTTP": 502 is of the load balancer, which has no JSON.
+/// Discord docs, "HTTP": 502 comes from the load balancer, which sends no JSON.
 [[nodiscard]] inline std::string server_error_body(int status) {
     const std::string code = std::to_string(status);
     if (status == 500) return R"({"message": "500: Internal Server Error", "code": 0})";
@@ -239,7 +239,7 @@ inline void replace_headers(const Lie& lie, FakeResponse& response) {
 
 } // namespace detail
 
-/// A whole answer, for scripts. `wall` is the server's wall clock, since 1970.
+/// Returns a complete answer, for scripts. `wall` is the server's wall clock, since 1970.
 [[nodiscard]] inline FakeResponse refused(const Refusal& refusal,
                                           Duration wall = FakeOptions{}.epoch,
                                           NumberFormat numbers = NumberFormat::decimals) {

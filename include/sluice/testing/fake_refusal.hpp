@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// A 429 to be raised on purpose, of any kind that was ever seen, by a fault of a rule or by a
-// script:
+// A 429 raised on purpose, of any observed kind, by a fault of a rule or by a script:
 //
 //     discord.script([](const FakeRequest&, Duration) {
 //         return std::optional{refused({.kind = RefusalKind::cloudflare_html, .wait = 1h})};
 //     });
 //
-// The one invariant: a kind decides which headers and which form of body there are, the other
-// members only what stands in them. What no such answer ever has cannot be asked for here; a script
-// can still write any answer by hand.
+// Invariant: the kind decides which headers exist and the form of the body; the other members only
+// set their content. Content that no such answer ever has cannot be configured here; a script can
+// still write any answer by hand.
 //
-// Sources: Discord docs, "Rate Limits"; observations stand beside each kind.
+// Sources: Discord docs, "Rate Limits"; observations are noted at each kind.
 #ifndef SLUICE_TESTING_FAKE_REFUSAL_HPP
 #define SLUICE_TESTING_FAKE_REFUSAL_HPP
 
@@ -25,11 +24,11 @@
 namespace sluice::testing {
 
 enum class RefusalKind : std::uint8_t {
-    user, ///< the bucket is spent: remaining 0
-    /// A limit that no header shows; those of the ordinary bucket are there and have remaining > 0.
+    user, ///< the bucket is empty: remaining 0
+    /// A limit that no header shows; the headers of the ordinary bucket have remaining > 0.
     /// Observed 2020-08, discord-api-docs#1900: remaining 4, reset-after 15, 582019 ms to wait.
     sublimit,
-    /// A limit of the resource, spent by others too; the headers are of the caller's own bucket and
+    /// A limit of the resource, also used by others. The headers are of the caller's own bucket and
     /// unrelated to the wait. Discord docs, "Rate Limits".
     shared,
     global, ///< of the token, or of the address without one: no bucket headers
@@ -38,23 +37,23 @@ enum class RefusalKind : std::uint8_t {
     /// Cloudflare's rate rule, error 1015: a page. No Via, no X-RateLimit header. Observed 2022-08,
     /// discord-api-docs#5385.
     cloudflare_html,
-    cloudflare_text, ///< the same as one line of text, "error code: 1015"
-    /// Cloudflare's static block page: JSON without retry_after, and said by staff (2023-01,
-    /// discord-api-docs#5810) to have no retry information at all.
+    cloudflare_text, ///< the same block as one line of text, "error code: 1015"
+    /// Cloudflare's static block page: JSON without retry_after. According to staff (2023-01,
+    /// discord-api-docs#5810) it has no retry information at all.
     cloudflare_block,
 };
 
-/// True when the answer never came near Discord.
+/// True if the answer comes from Cloudflare and never reached Discord.
 [[nodiscard]] constexpr bool from_cloudflare(RefusalKind kind) noexcept {
     return kind >= RefusalKind::cloudflare_html;
 }
 
-/// True when the answer describes a bucket in its headers.
+/// True if the answer's headers describe a bucket.
 [[nodiscard]] constexpr bool describes_bucket(RefusalKind kind) noexcept {
     return kind <= RefusalKind::shared;
 }
 
-/// What the headers of a refusal say about a bucket.
+/// What the headers of a refusal state about a bucket.
 struct ShownBucket {
     std::int64_t limit = 5;
     std::int64_t remaining = 0;
@@ -64,22 +63,22 @@ struct ShownBucket {
 
 struct Refusal {
     RefusalKind kind = RefusalKind::user;
-    /// What the client is told to wait, in header and body. None: it is told nothing.
+    /// The wait that the client is told, in header and body. nullopt: none.
     std::optional<Duration> wait = std::chrono::seconds{1};
-    /// Retry-After where it differs from the body. Observed 2023-04, discord-api-docs#6109: 1 with
-    /// 1163.097 in the body. The block page has a Retry-After only if it is given here.
+    /// Retry-After if it differs from the body. Observed 2023-04, discord-api-docs#6109: 1 with
+    /// 1163.097 in the body. The block page has a Retry-After only if this is set.
     std::optional<Duration> header_wait{};
-    std::string message{};     ///< empty: that of the kind
-    std::optional<int> code{}; ///< of the body, if it is JSON; none is the usual case
-    /// The number retry_after as it is to be written, instead of `wait` in the body. Empty: `wait`.
+    std::string message{};     ///< empty: the usual one of the kind
+    std::optional<int> code{}; ///< of the body, if it is JSON; usually none
+    /// The text of the number retry_after in the body, instead of `wait`. Empty: `wait`.
     std::string wait_text{};
-    /// None: by a fault, the bucket of the route as it stands; by a script, one that is typical.
+    /// nullopt: for a fault, the current bucket of the route; for a script, a typical bucket.
     std::optional<ShownBucket> bucket{};
 };
 
 namespace detail {
 
-/// As in the sources of each kind.
+/// Returns the bucket that the sources of each kind show.
 [[nodiscard]] inline ShownBucket typical_bucket(const Refusal& refusal) {
     using namespace std::chrono_literals;
     if (refusal.kind == RefusalKind::sublimit) return {.remaining = 4, .reset_after = 15s};
