@@ -4,8 +4,8 @@
 // duration over ten years, such as nanoseconds::max(), means unlimited. A negative value counts as
 // 0.
 //
-//     sluice::BucketManager limiter{executor, {.global = {.limit = 50, .period = 1s}, .max_wait =
-//     60s}};
+//     sluice::BucketManager limiter{
+//         executor, {.global = {.limit = 50, .period = 1s}, .max_wait = 60s}};
 #ifndef SLUICE_OPTIONS_HPP
 #define SLUICE_OPTIONS_HPP
 

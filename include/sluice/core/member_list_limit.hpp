@@ -7,8 +7,8 @@
 // the core it has a lock of its own.
 //
 //     auto lists = std::make_shared<sluice::gateway::MemberListLimit>();
-//     SendLimiter first{executor, {.member_lists = lists}}, second{executor, {.member_lists =
-//     lists}};
+//     SendLimiter first{executor, {.member_lists = lists}};
+//     SendLimiter second{executor, {.member_lists = lists}};
 //
 // Requests by prefix or user ids are not covered, except that a refusal by Discord blocks them.
 #ifndef SLUICE_CORE_MEMBER_LIST_LIMIT_HPP

@@ -10,7 +10,8 @@
 //
 //     FakeDiscordThread server;                     // or FakeDiscordServer
 //     server{io.get_executor()} connect_to("127.0.0.1", server->port());
-//     server->with([](FakeDiscord& discord) { CHECK(discord.count(FakeVerdict::user_limit) == 0);
+//     server->with([](FakeDiscord& discord) {
+//         CHECK(discord.count(FakeVerdict::user_limit) == 0);
 //     });
 //
 // Any thread may call any member. The server may be destroyed before or after its io_context ends,

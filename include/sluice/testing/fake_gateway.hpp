@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Discord's gateway as far as its limits go, without I/O: an event and the time of its arrival in,
-// what becomes of it out.
+// A simulation of the limits of Discord's gateway, without I/O: it takes an event and its time of
+// arrival, and returns the outcome.
 //
 //     FakeGateway gateway{{.max_concurrency = 16}};
 //     const auto connection = gateway.open(now);
 //     auto reply = gateway.receive(connection, {.opcode = Opcode::identify, .shard = 3}, now);
 //     if (reply.outcome == GatewayOutcome::ready) ...
 //
-// The one invariant: a decision depends on nothing but what arrived and when. Where Discord does
-// not say what it does (the shape of the 120 per minute, when the day of identifies begins) an
-// option chooses, and the defaults are the strictest.
-// Sources: Discord docs, "Gateway" and "Opcodes and Status Codes"; what else is named at its place.
+// Invariant: a decision depends only on which events arrived and when. Where Discord does not
+// document its behaviour (the algorithm of the 120 per minute, when the day of identifies begins),
+// an option chooses, and the defaults are the strictest. Sources: Discord docs, "Gateway" and
+// "Opcodes and Status Codes"; other sources are named where they apply.
 #ifndef SLUICE_TESTING_FAKE_GATEWAY_HPP
 #define SLUICE_TESTING_FAKE_GATEWAY_HPP
 
@@ -37,31 +37,31 @@ namespace sluice::testing {
 
 struct FakeGatewayOptions {
     std::int64_t total = 1000;                     ///< identifies a day
-    std::int64_t remaining = 1000;                 ///< of the first day
+    std::int64_t remaining = 1000;                 ///< left in the first day
     Duration reset_after = std::chrono::hours(24); ///< the end of the first day
-    Duration day = std::chrono::hours(24);         ///< of each that follows
-    bool day_by_clock = true; ///< else the next day begins with its first identify
+    Duration day = std::chrono::hours(24);         ///< length of each following day
+    bool day_by_clock = true; ///< false: the next day begins with its first identify
     std::uint64_t max_concurrency = 1;
     std::uint64_t shards = 1; ///< recommended by GET /gateway/bot
     Duration identify_interval = std::chrono::seconds(5);
-    Duration invalid_session_after = std::chrono::seconds(2); ///< how late opcode 9 is sent
+    Duration invalid_session_after = std::chrono::seconds(2); ///< delay of opcode 9
     Duration heartbeat_interval = std::chrono::milliseconds(41'250);
-    Duration heartbeat_grace = std::chrono::milliseconds(41'250); ///< then 4009; how long: inferred
+    Duration heartbeat_grace = std::chrono::milliseconds(41'250); ///< then 4009; length inferred
     Limit events{Algorithm::sliding_log, 120, std::chrono::minutes(1)};
     Limit presences{Algorithm::sliding_log, 5, std::chrono::seconds(20)};
     Limit member_lists{Algorithm::sliding_log, 1, std::chrono::seconds(30)};
     std::size_t longest_payload = 4096; ///< bytes
-    std::string token = {};             ///< the only one accepted; empty: any
+    std::string token = {};             ///< the only accepted token; empty: any
     std::string url = "wss://gateway.discord.gg";
 
-    /// The same gateway with every span of time divided by `factor`, which must be positive: an
+    /// Returns these options with every duration divided by `factor`, which must be positive: an
     /// hour's work can be watched in a minute.
     [[nodiscard]] FakeGatewayOptions faster(double factor) const;
 };
 
-/// Everything that a client should never cause.
+/// Counts of violations that a client should never cause.
 struct GatewayComplaints {
-    std::uint64_t invalid_sessions = 0; ///< identifies that came too early for their key
+    std::uint64_t invalid_sessions = 0; ///< identifies too early for their key
     std::uint64_t daily_overruns = 0;   ///< the token was reset
     std::uint64_t closes_4008 = 0;
     std::uint64_t presences_dropped = 0;
@@ -70,38 +70,37 @@ struct GatewayComplaints {
     friend bool operator==(const GatewayComplaints&, const GatewayComplaints&) = default;
 };
 
-/// One bot at Discord. Times are on one line of the caller's choice and do not run backwards. Not
-/// thread-safe.
+/// One bot at Discord. The caller chooses the time line; times must not decrease. Not thread-safe.
 class FakeGateway {
 public:
     using ConnectionId = std::uint64_t;
 
     explicit FakeGateway(FakeGatewayOptions options = {}, Duration now = Duration(0));
 
-    /// What GET /gateway/bot answers.
+    /// Returns the answer of GET /gateway/bot.
     [[nodiscard]] nlohmann::json bot_info(Duration now);
     [[nodiscard]] bool accepts(std::string_view token) const {
         return token_is_valid_ && (options_.token.empty() || token == options_.token);
     }
 
-    /// Discord moves the bot to another class of size. How it counts identifies that are under way
-    /// at that moment is not known: for one interval it refuses what is too early by the former
-    /// keys and by the new ones. Throws std::invalid_argument for 0.
+    /// Discord assigns the bot a new max_concurrency. How it counts identifies in flight at that
+    /// moment is unknown: for one interval the fake refuses identifies that are too early by the
+    /// former keys or by the new ones. Throws std::invalid_argument for 0.
     void set_max_concurrency(std::uint64_t value, Duration now);
-    /// Its owner has made a new token. The day's identifies stay spent.
+    /// The bot gets a new token. The day's identifies stay used.
     void set_token(std::string token) {
         options_.token = std::move(token);
         token_is_valid_ = true;
     }
     void set_url(std::string url) { options_.url = std::move(url); }
 
-    /// A new connection: nothing has been sent over it.
+    /// Opens a new connection, over which nothing has been sent.
     ConnectionId open(Duration now) {
         connections_.try_emplace(++last_connection_, options_, now);
         return last_connection_;
     }
-    /// By the client, with the code that it gave, or lost. The session can be resumed unless the
-    /// code says that it is over (Discord docs, "Gateway", Disconnecting: 1000 and 1001).
+    /// Closes the connection: by the client with its code, or lost. The session can be resumed
+    /// unless the code ends it (Discord docs, "Gateway", Disconnecting: 1000 and 1001).
     void close(ConnectionId connection, int code = 1006);
     [[nodiscard]] bool is_open(ConnectionId connection) const {
         return connections_.contains(connection);
@@ -109,12 +108,12 @@ public:
 
     GatewayReply receive(ConnectionId connection, const GatewayEvent& event, Duration now);
 
-    /// When the connection is closed unless a heartbeat comes; nothing for one that is not open.
+    /// Returns when the connection is closed unless a heartbeat comes; nullopt if it is not open.
     [[nodiscard]] std::optional<Duration> heartbeat_deadline(ConnectionId connection) const;
-    /// Closes it with 4009 if that moment has come.
+    /// Closes the connection with 4009 if its heartbeat deadline has passed.
     GatewayReply expire(ConnectionId connection, Duration now);
 
-    /// Somebody else with the same token has asked for that guild's member list.
+    /// Another client with the same token has requested that guild's member list.
     void spend_member_list(std::uint64_t guild, Duration now) { (void)list_wait(guild, now); }
 
     [[nodiscard]] const GatewayComplaints& complaints() const noexcept { return complaints_; }
@@ -124,7 +123,7 @@ public:
     [[nodiscard]] bool token_is_valid() const noexcept { return token_is_valid_; }
     [[nodiscard]] const FakeGatewayOptions& options() const noexcept { return options_; }
 
-    /// Opcode 10, the first thing that a server says.
+    /// Returns opcode 10, the first payload of a server.
     [[nodiscard]] nlohmann::json hello() const;
 
 private:
@@ -244,11 +243,12 @@ inline GatewayReply FakeGateway::expire(ConnectionId connection, Duration now) {
     return close_with(connection, 4009);
 }
 
-/// The code that the connection is closed with, or 0.
+/// Returns the code that the connection is closed with, or 0.
 inline int FakeGateway::refusal_of(Connection& connection, const GatewayEvent& event,
                                    Duration now) {
     if (!event.decodable || event.bytes > options_.longest_payload) return 4002;
-    // Heartbeats, identify and resume count like all else (staff, discord-api-docs#315, 2017-07).
+    // Heartbeats, identify and resume count like all other events (staff, discord-api-docs#315,
+    // 2017-07).
     if (connection.events.wait(now) > Duration(0)) return 4008;
     connection.events.spend(now);
 
@@ -291,7 +291,7 @@ inline GatewayReply FakeGateway::receive(ConnectionId id, const GatewayEvent& ev
     }
 }
 
-/// A refused identify keeps its key closed as well: that is the strictest Discord can be.
+/// A refused identify also closes its key: the strictest possible behaviour of Discord.
 inline bool FakeGateway::comes_too_early(std::uint64_t shard, Duration now) {
     const auto forget = [&](auto& past) {
         while (!past.empty() && past.front().first + options_.identify_interval <= now)
@@ -351,7 +351,7 @@ inline GatewayReply FakeGateway::show_presence(Connection& connection, Duration 
         connection.presences.spend(now);
         return {};
     }
-    // Excess is dropped without a word (discord-jda/JDA#323, 2017-04).
+    // Excess events are silently dropped (discord-jda/JDA#323, 2017-04).
     ++complaints_.presences_dropped;
     return {.outcome = GatewayOutcome::dropped};
 }

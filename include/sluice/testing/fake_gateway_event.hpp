@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What goes over a gateway connection as far as the limits go: a client's events, and the replies
-// of a FakeGateway, each as data and as the JSON of the wire.
+// The traffic of a gateway connection as far as limits are concerned: a client's events, and the
+// replies of a FakeGateway, each as data and as JSON.
 //
 //     auto event = GatewayEvent::parse(R"({"op": 2, "d": {"shard": [3, 16], "token": "t"}})");
 //     auto reply = gateway.receive(connection, *event, now);
@@ -30,31 +30,31 @@ namespace sluice::testing {
 
 using Duration = core::Duration;
 
-/// What a client sends.
+/// An event that a client sends.
 struct GatewayEvent {
     gateway::Opcode opcode = gateway::Opcode::heartbeat;
     std::size_t bytes = 0;
     std::uint64_t shard = 0;    ///< of identify
-    std::uint64_t shards = 0;   ///< of identify: of how many; 0: it does not say
+    std::uint64_t shards = 0;   ///< of identify: the number of shards; 0: not stated
     std::string token = {};     ///< of identify and resume
     std::string session = {};   ///< of resume
-    std::uint64_t sequence = 0; ///< of resume: the last that the client has seen
+    std::uint64_t sequence = 0; ///< of resume: the last one that the client received
     std::uint64_t guild = 0;    ///< of request_guild_members
-    std::string nonce = {};     ///< likewise
-    bool whole_list = true;     ///< likewise: an empty query without a limit
-    bool decodable = true;      ///< else the connection is closed with 4002
+    std::string nonce = {};     ///< of request_guild_members
+    bool whole_list = true;     ///< of request_guild_members: empty query, no limit
+    bool decodable = true;      ///< false: the connection is closed with 4002
 
-    /// A payload as a client writes it; one that cannot be read is not decodable. An opcode that
-    /// does not fit becomes 255, which nobody knows.
+    /// Parses a payload from a client. If it cannot be parsed, `decodable` is false. An opcode out
+    /// of range becomes 255, which is unknown.
     [[nodiscard]] static GatewayEvent parse(std::string_view payload);
 };
 
 enum class GatewayOutcome : std::uint8_t {
-    accepted,        ///< no answer
+    accepted,        ///< no reply
     heartbeat_ack,   ///< opcode 11
     ready,           ///< a new session
-    resumed,         ///< the old one goes on
-    invalid_session, ///< opcode 9; an identify is spent all the same
+    resumed,         ///< the old session continues
+    invalid_session, ///< opcode 9; the identify is used all the same
     rate_limited,    ///< RATE_LIMITED is dispatched, the event is dropped
     dropped,         ///< silently
     closed,          ///< the connection is closed with close_code
@@ -67,15 +67,15 @@ struct GatewayReply {
     std::string session = {};   ///< of ready and resumed
     std::string url = {};       ///< of ready: where to resume
     std::uint64_t sequence = 0; ///< of what is dispatched: ready, resumed, rate_limited
-    Duration delay{};           ///< the server takes its time
+    Duration delay{};           ///< the server's processing time
 
-    /// What goes over the wire, or null where nothing does.
+    /// Returns the JSON sent to the client, or null if nothing is sent.
     [[nodiscard]] nlohmann::json payload(const GatewayEvent& to) const;
 };
 
 namespace detail {
 
-/// The fields of an event's `d` that are there and of the right kind.
+/// Reads the fields of an event's `d` that exist and have the right type.
 class GatewayBody {
 public:
     explicit GatewayBody(const nlohmann::json& body) : body_(body) {}
@@ -94,7 +94,7 @@ public:
         const bool there = at != body_.end() && at->is_array() && index < at->size();
         return there ? number_in((*at)[index]) : 0;
     }
-    /// A snowflake is a text on the wire; numbers do as well.
+    /// A snowflake is a string in JSON; a number is accepted as well.
     [[nodiscard]] std::uint64_t snowflake(const char* name) const {
         const std::string digits = text(name);
         if (digits.empty()) return number(name);

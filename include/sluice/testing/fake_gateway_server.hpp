@@ -5,13 +5,14 @@
 //
 //     FakeGatewayThread server{FakeGateway({.max_concurrency = 16})}; // or FakeGatewayServer
 //     server->url()                                                   // "ws://127.0.0.1:" + port
-//     server->with([](FakeGateway& gateway) { CHECK(gateway.complaints() == GatewayComplaints());
+//     server->with([](FakeGateway& gateway) {
+//         CHECK(gateway.complaints() == GatewayComplaints());
 //     });
 //
-// The one invariant: what a client writes over one connection is received in that order, each event
-// its own delay after its write or together with the one before, as TCP does it. Server time is the
-// steady time since the server was made; a clock that runs faster is a gateway with shorter spans,
-// see FakeGatewayOptions::faster().
+// Invariant: events of one connection are received in the order in which the client wrote them,
+// each after its own delay or together with the previous one, as TCP delivers them. Server time is
+// the steady time since the server was made. For a faster clock, use a gateway with shorter
+// durations, see FakeGatewayOptions::faster().
 //
 // Any thread may call any member. The server may be destroyed before or after its io_context ends,
 // but not while another thread destroys that io_context.
@@ -55,10 +56,10 @@ namespace sluice::testing {
 
 struct FakeGatewayServerOptions {
     std::uint16_t port = 0; ///< 0: any free one
-    Delay forward{};        ///< from the client to the check
+    Delay forward{};        ///< from the client to the check of the limits
     Delay backward{};       ///< from the decision to the client
-    Delay connect{};        ///< on top, once per connection, before it is read
-    std::uint64_t seed = 1; ///< of the delays
+    Delay connect{};        ///< added once per connection, before it is read
+    std::uint64_t seed = 1; ///< for the delays
 };
 
 namespace detail {
@@ -70,7 +71,7 @@ public:
     FakeGatewayState(FakeGateway&& fake, const FakeGatewayServerOptions& chosen)
         : LoopbackState(chosen.port, chosen.seed), options(chosen), gateway(std::move(fake)) {}
 
-    /// On the strand: as if Discord had restarted. Sessions live on.
+    /// On the strand. Closes all connections, like a restart of Discord. Sessions are kept.
     void disconnect_all(int code);
 
     const FakeGatewayServerOptions options;
@@ -78,8 +79,8 @@ public:
     FakeGateway gateway; ///< under `gateway_mutex`
 };
 
-/// What is on its way in one direction. Nothing overtakes what was pushed before it, but what is
-/// pushed with a pause of its own: that one lets others pass.
+/// The items in flight in one direction. No item overtakes an earlier one, except that an item
+/// pushed with a pause of its own lets later ones pass.
 template <class Item>
 class DelayLine {
 public:
@@ -92,7 +93,7 @@ public:
         items_.emplace(last_ + pause, std::move(item));
         timer_.cancel();
     }
-    /// The next when it has arrived; nothing when the line is closed.
+    /// Returns the next item when it has arrived; nullopt when the line is closed.
     [[nodiscard]] boost::asio::awaitable<std::optional<Item>> pop() {
         while (!closed_ && (items_.empty() || items_.begin()->first > Clock::now())) {
             boost::system::error_code pushed;
@@ -116,7 +117,8 @@ private:
     bool closed_ = false;
 };
 
-/// One accepted socket, which begins with HTTP. Its coroutines share it, always on the strand.
+/// One accepted socket, which starts with HTTP. Its coroutines share it, and it is only used on the
+/// strand.
 class FakeGatewayConnection final : public LoopbackConnection,
                                     public std::enable_shared_from_this<FakeGatewayConnection> {
 public:
@@ -142,14 +144,14 @@ public:
         heartbeats_.cancel();
         boost::beast::get_lowest_layer(socket_).close();
     }
-    /// With a close frame, or without where the code says that there was none.
+    /// Closes with a close frame, or without one if the code stands for a missing frame.
     void disconnect(int code);
 
 private:
     using Request = boost::beast::http::request<boost::beast::http::string_body>;
     using Response = boost::beast::http::response<boost::beast::http::string_body>;
 
-    /// A text, or the end with its code.
+    /// A text, or the end of the connection with its code.
     struct Frame {
         std::string text = {};
         int close_code = 0;
@@ -175,7 +177,7 @@ private:
     std::shared_ptr<FakeGatewayState> state_;
     boost::beast::websocket::stream<boost::beast::tcp_stream> socket_;
     boost::beast::flat_buffer buffer_;
-    FakeGateway::ConnectionId id_ = 0; // once it is a gateway connection
+    FakeGateway::ConnectionId id_ = 0; // set once it is a gateway connection
     DelayLine<Frame> inbox_;
     DelayLine<Frame> outbox_;
     boost::asio::steady_timer heartbeats_;
@@ -183,7 +185,7 @@ private:
 };
 
 inline void FakeGatewayState::disconnect_all(int code) {
-    for (auto* connection : connections()) // this server has no others
+    for (auto* connection : connections()) // this server has only such connections
         static_cast<FakeGatewayConnection*>(connection)->disconnect(code);
 }
 
@@ -218,7 +220,7 @@ inline FakeGatewayConnection::Task FakeGatewayConnection::serve() {
     co_await read();
 }
 
-/// HTTP until a client asks for a WebSocket: then true.
+/// Serves HTTP until a client requests a WebSocket; then returns true.
 inline boost::asio::awaitable<bool> FakeGatewayConnection::accept() {
     namespace websocket = boost::beast::websocket;
     auto& stream = boost::beast::get_lowest_layer(socket_);
@@ -274,7 +276,8 @@ inline FakeGatewayConnection::Task FakeGatewayConnection::read() {
         buffer_.clear();
         co_await socket_.async_read(buffer_, token);
         if (ec) break;
-        // What is not text could not be JSON: an empty text is refused as that would be.
+        // A binary message cannot be JSON: it becomes an empty text, which is refused in the same
+        // way.
         std::string text =
             socket_.got_text() ? boost::beast::buffers_to_string(buffer_.data()) : std::string();
         inbox_.push({.text = std::move(text)}, state_->draw(state_->options.forward));
@@ -362,7 +365,8 @@ inline boost::asio::awaitable<void> serve_gateway(std::shared_ptr<FakeGatewaySta
 
 class FakeGatewayServer {
 public:
-    /// Listens when this returns. Throws boost::system::system_error when the port is taken.
+    /// Listens when the constructor returns. Throws boost::system::system_error if the port is in
+    /// use.
     explicit FakeGatewayServer(boost::asio::any_io_executor executor,
                                FakeGateway gateway = FakeGateway(),
                                const FakeGatewayServerOptions& options = {})
@@ -378,25 +382,25 @@ public:
     FakeGatewayServer& operator=(const FakeGatewayServer&) = delete;
 
     [[nodiscard]] std::uint16_t port() const noexcept { return state_->port(); }
-    /// "ws://127.0.0.1:" and the port; GET /gateway/bot tells it too.
+    /// Returns "ws://127.0.0.1:" and the port; GET /gateway/bot returns it, too.
     [[nodiscard]] std::string url() const { return "ws://127.0.0.1:" + std::to_string(port()); }
     [[nodiscard]] Duration now() const { return state_->now(); }
 
-    /// Calls `use` with the fake while no event is being decided, and returns what it returns.
+    /// Calls `use` with the fake while no event is being processed. Returns what it returns.
     template <class Use>
     decltype(auto) with(Use&& use) {
         const std::lock_guard lock(state_->gateway_mutex);
         return std::forward<Use>(use)(state_->gateway);
     }
 
-    /// Closes all connections, sessions live on: a reconnect storm. 1006 closes without a frame, as
-    /// a network does.
+    /// Closes all connections and keeps the sessions: causes a reconnect storm. 1006 closes without
+    /// a close frame, like a network failure.
     void disconnect_all(int code = 1006) {
         state_->post([state = state_, code] { state->disconnect_all(code); });
     }
 
-    /// Closes the port and all connections as soon as the io_context gets to it. It then keeps no
-    /// `run()` alive. More than once does no harm.
+    /// Closes the port and all connections as soon as the io_context runs it. After that the server
+    /// keeps no `run()` from returning. May be called more than once.
     void stop() {
         state_->post([state = state_] { state->close_all(); });
     }

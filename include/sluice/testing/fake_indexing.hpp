@@ -4,8 +4,8 @@
 //
 //     discord.rule("GET /guilds/{guild.id}/messages/search", {.indexing = Indexing{.first = 3}});
 //
-// The one invariant: such an answer is no refusal. Its request met all limits, spent what a result
-// would have, and shows the ordinary headers; only its body is another, and nothing was executed.
+// Invariant: such an answer is not a refusal. Its request passed all limits, used the same quota as
+// a result, and shows the ordinary headers. Only its body differs, and nothing was executed.
 //
 // Discord docs, "Message", "Search Guild Messages" (2026-03-19): 202 with code 110000,
 // documents_indexed and an integer retry_after, 0 for "a short delay". Discord's OpenAPI document
@@ -20,7 +20,7 @@
 
 namespace sluice::testing {
 
-/// Requests are answered so while they are among the `first` ones or come before `until`.
+/// Requests get a 202 while they are among the `first` ones or arrive before `until`.
 struct Indexing {
     std::uint64_t first = 1; ///< of each major parameter
     Duration until{};        ///< server time

@@ -3,14 +3,14 @@
 // The window algorithms that the fake Discord enforces: fixed windows, windows aligned to the
 // server's clock, GCRA (the sliding window of Discord since 2022-11) and a sliding log.
 //
-// The one invariant: a decision depends on nothing but the arrival times of the requests that were
-// accepted, in exact integer nanoseconds. Headers are a view of a counter, never its source.
+// Invariant: a decision depends only on the arrival times of the accepted requests, in exact
+// integer nanoseconds. Headers are a view of a counter, never its source.
 //
 //     Counter counter{{Algorithm::gcra, 5, 5s}};
 //     if (counter.wait(now) == 0ns) counter.spend(now);
 //
 // Observed 2022-11 to 2025-07, discord-api-docs#7680: Discord moved most routes to a sliding window
-// (leaky bucket), some stayed fixed, and no header tells which.
+// (leaky bucket), some stayed fixed, and no header says which.
 #ifndef SLUICE_TESTING_FAKE_LIMIT_HPP
 #define SLUICE_TESTING_FAKE_LIMIT_HPP
 
@@ -31,23 +31,23 @@ using Duration = core::Duration;
 enum class Algorithm : std::uint8_t {
     fixed,       ///< the window opens at the first request and does not move
     aligned,     ///< windows begin at whole multiples of the period on the server's clock
-    gcra,        ///< one request comes back every period/limit
-    sliding_log, ///< each request comes back one period after it arrived
+    gcra,        ///< one request becomes available every period/limit
+    sliding_log, ///< each request becomes available again one period after it arrived
 };
 
 struct Limit {
     Algorithm algorithm = Algorithm::fixed;
     std::int64_t limit = 5;
-    Duration period = std::chrono::seconds{5}; ///< of the full allowance
+    Duration period = std::chrono::seconds{5}; ///< for the whole limit
 
     friend constexpr bool operator==(const Limit&, const Limit&) = default;
 };
 
-/// What the headers of an answer speak of.
+/// What the headers of an answer show.
 struct Standing {
     std::int64_t remaining = 0;
-    Duration reset{};       ///< when all of the limit is back, on the line of the arrival times
-    Duration reset_after{}; ///< from the moment asked about until `reset`
+    Duration reset{};       ///< when the whole limit is available, on the time line of the arrivals
+    Duration reset_after{}; ///< from the time asked about until `reset`
 };
 
 namespace detail {
@@ -56,7 +56,7 @@ namespace detail {
 inline const Limit& checked(const Limit& limit) {
     if (limit.limit <= 0 || limit.period <= Duration::zero())
         throw std::invalid_argument("sluice::testing::Limit: limit and period must be positive");
-    // GCRA multiplies the two.
+    // GCRA multiplies the two numbers.
     if (limit.period.count() > std::numeric_limits<std::int64_t>::max() / limit.limit)
         throw std::invalid_argument("sluice::testing::Limit: limit times period exceeds 292 years");
     return limit;
@@ -106,14 +106,15 @@ public:
         return {drips <= 0 ? 0 : drips / limit.period.count(), reset, reset - now};
     }
 
-    /// The fraction is in units of 1/limit and means nothing under another limit.
+    /// Drops the fraction, which is in units of 1/limit and invalid under another limit.
     void forget_fraction() noexcept { all_back_ = {0, all_back_.rounded_up()}; }
 
 private:
-    /// `whole` nanoseconds and `part`/limit of one more. period/limit seldom divides evenly, and a
-    /// drip rounded to a nanosecond would admit a request early or late after some thousands.
-    /// The zero stands first: in a variant with a vector, g++ 14 takes another value there for
-    /// a pointer that the vector deletes, and warn (-Wfree-nonheap-object).
+    /// `whole` nanoseconds plus `part`/limit of one. period/limit is seldom an integer, and an
+    /// interval rounded to a nanosecond would admit a request early or late after some thousands.
+    /// The zero member comes first: otherwise g++ 14, in a variant with a vector, mistakes another
+    /// value at that place for a pointer that the vector deletes, and warns
+    /// (-Wfree-nonheap-object).
     struct Moment {
         std::int64_t part = 0;
         Duration whole = Duration::min();
@@ -134,7 +135,7 @@ private:
         return moment;
     }
 
-    Moment all_back_; ///< the TAT of the literature
+    Moment all_back_; ///< the theoretical arrival time (TAT) of the literature
 };
 
 class SlidingLog {
@@ -147,7 +148,7 @@ public:
 
     void spend(const Limit& limit, Duration now) {
         const auto first = first_held(limit, now);
-        // Not each time: erasing only when half is stale keeps a request O(1) on average.
+        // Erasing only when half of the entries are stale keeps a request O(1) on average.
         if (2 * (first - arrivals_.begin()) > arrivals_.end() - arrivals_.begin())
             arrivals_.erase(arrivals_.begin(), first);
         arrivals_.push_back(now);
@@ -173,18 +174,19 @@ private:
 
 } // namespace detail
 
-/// One counter: what was spent of one limit. Times must not go backwards between calls.
+/// One counter of the use of one limit. Times must not decrease between calls.
 class Counter {
 public:
     explicit Counter(const Limit& limit)
         : limit_(detail::checked(limit)), window_(window_of(limit)) {}
 
-    /// Zero when a request that arrives now is within the limit, else how long until one would be.
+    /// Returns zero if a request that arrives now is within the limit, else the time until one
+    /// would be.
     [[nodiscard]] Duration wait(Duration now) const {
         return std::visit([&](const auto& window) { return window.wait(limit_, now); }, window_);
     }
 
-    /// To be called only when `wait(now)` is zero.
+    /// Takes one request. Call only when `wait(now)` is zero.
     void spend(Duration now) {
         std::visit([&](auto& window) { window.spend(limit_, now); }, window_);
     }
@@ -194,10 +196,10 @@ public:
                           window_);
     }
 
-    /// True when this counter cannot be told from a new one.
+    /// True if this counter is equivalent to a new one.
     [[nodiscard]] bool full(Duration now) const { return standing(now).reset <= now; }
 
-    /// Goes on under another limit. What was spent stays spent, unless the algorithm changes.
+    /// Switches to another limit. Used quota stays used, unless the algorithm changes.
     void adapt(const Limit& limit) {
         if (limit == limit_) return;
         if (limit.algorithm != limit_.algorithm) window_ = window_of(limit);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// What a fake Discord remembers of the requests that arrived: when, what became of them, how often
-// each one ran.
+// A fake Discord's log of the requests that arrived: when, with which outcome, and how often each
+// one was executed.
 //
-// The one invariant: every request is recorded exactly once, when it arrives, whatever becomes of
-// its answer.
+// Invariant: every request is recorded exactly once, on arrival, whatever happens to its answer.
 #ifndef SLUICE_TESTING_FAKE_LOG_HPP
 #define SLUICE_TESTING_FAKE_LOG_HPP
 
@@ -31,8 +30,8 @@ enum class FakeVerdict : std::uint8_t {
     unknown_route, ///< 404
     scripted,      ///< answered by the script
     hidden_limit,  ///< refused by a second limit of its route
-    shared_limit,  ///< refused by a second limit that others spend as well
-    faulted,       ///< struck by a fault, before or after it ran
+    shared_limit,  ///< refused by a second limit that other users draw on as well
+    faulted,       ///< hit by a fault, before or after it ran
     denied,        ///< 401, or 404 because its webhook is gone
     blocked,       ///< stopped by Cloudflare: a ban, or an unknown client
 };
@@ -42,14 +41,14 @@ struct Arrival {
     Duration at{};
     std::string token{};
     std::string address{};
-    Route route{}; ///< not valid when the target is none of Discord's
+    Route route{}; ///< invalid if the target is not a route of Discord
     std::string target{};
-    std::int64_t in_flight = 0; ///< requests received and not yet answered, this one included
+    std::int64_t in_flight = 0; ///< requests received and not yet answered, including this one
     FakeVerdict verdict = FakeVerdict::accepted;
-    int status = 0;            ///< that of the answer, even if it is not sent
-    Duration retry_after{};    ///< zero unless refused; true, whatever was told
+    int status = 0;            ///< of the answer, even if it is not sent
+    Duration retry_after{};    ///< zero unless refused; the true wait, whatever was stated
     std::uint64_t counter = 0; ///< equal for requests that draw on one counter; 0 without one
-    bool executed = false;     ///< it did what it asked for
+    bool executed = false;     ///< the request was executed
     std::string identity{};
 };
 
@@ -57,7 +56,7 @@ namespace detail {
 
 class ArrivalLog {
 public:
-    /// The newest `capacity` arrivals are kept; 0: none. The counts go on.
+    /// Records an arrival. Keeps the newest `capacity` arrivals; 0: none. Counting continues.
     void record(const FakeRequest& request, Arrival&& arrival, std::size_t capacity) {
         ++counts_[static_cast<std::size_t>(arrival.verdict)];
         const std::string_view identity = identity_of(request);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Outages and overload: times in which the edge answers in place of Discord. Unlike a `Fault`,
-// which is one route's, an outage is the server's.
+// Outages and overload: periods in which the edge answers instead of Discord. A `Fault` affects one
+// route; an outage affects the whole server.
 //
 //     discord.outage(10s, 70s);                                    // 502 to everything
 //     discord.outage({.from = 10s, .until = 70s, .status = 503, .every = 3});   // overload
 //
-// The one invariant: a request that an outage strikes runs nothing, spends nothing and meets no
-// check behind the edge; its answer has no Via, no JSON and no header of a bucket.
+// Invariant: a request hit by an outage is not executed, uses no quota and meets no check behind
+// the edge. Its answer has no Via, no JSON and no bucket headers.
 //
 // Sources: Discord docs, "HTTP": 502, there was no gateway available. Cloudflare docs, "5xx
-// errors": 520 to 530 are its own, and say that the origin could not be reached or answered badly.
+// errors": 520 to 530 are Cloudflare's own and mean that the origin could not be reached or
+// answered incorrectly.
 #ifndef SLUICE_TESTING_FAKE_OUTAGE_HPP
 #define SLUICE_TESTING_FAKE_OUTAGE_HPP
 
@@ -24,11 +25,11 @@ namespace sluice::testing {
 
 struct Outage {
     Duration from{};                  ///< server time
-    Duration until = Duration::max(); ///< from then on no more
+    Duration until = Duration::max(); ///< no more failures from then on
     int status = 502;                 ///< 500 to 504, or 520 to 530, which are Cloudflare's
-    /// Each n-th request fails, counted from the first one; others pass. 1: all fail.
+    /// Every n-th request fails, counted from the first one; others pass. 1: all fail.
     std::uint64_t every = 1;
-    bool interactions = true; ///< off: interaction routes go on as ever
+    bool interactions = true; ///< false: interaction routes are not affected
     Duration think_time{};    ///< from the arrival until the answer leaves; a 504 takes long
 };
 
@@ -42,7 +43,7 @@ inline void check(const Outage& outage) {
     if (outage.every == 0) throw std::invalid_argument("sluice::testing::Outage: every is 0");
 }
 
-/// The outages of a fake, and how far each has counted.
+/// The outages of a fake, and the count of each.
 class Outages {
 public:
     void add(const Outage& outage) {
@@ -50,7 +51,8 @@ public:
         entries_.push_back({outage, 0});
     }
 
-    /// The outage that strikes a request, null when none does. To be asked once per request.
+    /// Returns the outage that hits a request, or null. Counts the request: call it once per
+    /// request.
     [[nodiscard]] const Outage* strike(bool interaction, Duration now) {
         std::erase_if(entries_, [&](const Entry& entry) { return entry.outage.until <= now; });
         for (Entry& entry : entries_) {

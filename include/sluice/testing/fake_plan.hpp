@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A rule as the fake Discord needs it for each request: checked once, its hashes computed, its
-// faults counted.
+// A rule prepared for processing requests: checked once, its hashes computed, its faults counted.
 //
-// The one invariant: the key of a counter is made of the hash and of what the rule counts by, and
-// of nothing else. So two routes with one hash draw on one counter without knowing of each other.
+// Invariant: the key of a counter is made only of the hash and of what the rule counts by. So two
+// routes with one hash draw on one counter without a reference to each other.
 #ifndef SLUICE_TESTING_FAKE_PLAN_HPP
 #define SLUICE_TESTING_FAKE_PLAN_HPP
 
@@ -34,8 +33,8 @@
 
 namespace sluice::testing::detail {
 
-/// When the thing with this id was made, since 1970. Discord docs, "Reference", "Snowflakes": the
-/// upper 42 bits are milliseconds since the first second of 2015.
+/// Returns when the object with this id was created, since 1970. Discord docs, "Reference",
+/// "Snowflakes": the upper 42 bits are milliseconds since the first second of 2015.
 [[nodiscard]] constexpr std::chrono::milliseconds made_at(std::uint64_t snowflake) noexcept {
     return std::chrono::milliseconds{1'420'070'400'000 +
                                      static_cast<std::int64_t>(snowflake >> 22U)};
@@ -43,7 +42,7 @@ namespace sluice::testing::detail {
 
 /// One ordinary limit of a route; most routes have just one.
 struct Face {
-    Duration below = Duration::max(); ///< of messages younger than that
+    Duration below = Duration::max(); ///< for messages younger than this
     std::optional<Limit> limit{};
     std::string hash{};
     std::uint64_t key = 0; ///< of the hash shown, and of the template if it counts apart
@@ -53,7 +52,7 @@ class Plan {
 public:
     /// Throws std::invalid_argument.
     Plan(const Rule& rule, std::uint64_t route_id) : rule_(rule), faults_(rule.faults.size()) {
-        // 1xx are no answers; what has no status at all is a fault.
+        // 1xx are not final answers; a missing status is a fault.
         if (rule_.status < 200 || rule_.status > 599)
             throw std::invalid_argument("sluice::testing::Rule: status is not 200 to 599");
         for (const AgeClass& age : rule_.ages)
@@ -70,7 +69,8 @@ public:
 
     [[nodiscard]] const Rule& rule() const noexcept { return rule_; }
 
-    /// What limits the route at `wall`, since 1970: that depends on the age of the message.
+    /// Returns the limit of the route at `wall` (since 1970), which depends on the age of the
+    /// message.
     [[nodiscard]] const Face& face(const Route& route, Duration wall) const noexcept {
         if (faces_.size() == 1) return faces_.front();
         const Duration age = wall - made_at(route.message_id());
@@ -80,7 +80,7 @@ public:
         return faces_[at];
     }
 
-    /// The error that answers the next request of the route, if it is this one, and what limits it.
+    /// The error that answers the next request of the route, if any, and the limit that applies.
     struct Course {
         const ErrorAnswer* error = nullptr;
         const Face* face = nullptr;
@@ -97,7 +97,7 @@ public:
         return {nullptr, &face(route, wall)};
     }
 
-    /// To be called once for each request, after `course`.
+    /// Counts the request. Call once per request, after `course`.
     void count_arrival() noexcept { ++arrivals_; }
 
     [[nodiscard]] std::uint64_t counter(const Face& face, const Route& route,
@@ -108,8 +108,8 @@ public:
         return id;
     }
 
-    /// The second limit that refuses a request, null when none does, and how long it will; else
-    /// the one that describes the answer, null when none does, as it stands now.
+    /// If a second limit refuses the request: that limit (else null) and its wait. Otherwise the
+    /// second limit that describes the answer (else null), and its current state.
     struct Drawn {
         const SecondLimit* spent = nullptr;
         Duration wait{};
@@ -117,7 +117,7 @@ public:
         Standing standing{};
     };
 
-    /// Spends one of every second limit that concerns the request, or nothing if one is spent.
+    /// Takes one request from every second limit that applies, or from none if one of them refuses.
     [[nodiscard]] Drawn draw_second(const Route& route, const FakeRequest& request,
                                     SecondCounters& counters, Duration wall) const {
         Drawn drawn;
@@ -153,7 +153,8 @@ public:
         });
     }
 
-    /// True while the index of a search is not ready. To be asked once for each accepted request.
+    /// True while the index of a search is not ready. Counts the request: call it once per accepted
+    /// request.
     [[nodiscard]] bool indexing(const Route& route, Duration now) {
         if (!rule_.indexing) return false;
         return searches_[route.major().hash()]++ < rule_.indexing->first ||
@@ -165,7 +166,8 @@ public:
     }
 
 private:
-    /// Calls `visit` with every second limit that concerns the request, and its counter.
+    /// Calls `visit` with every second limit that applies to the request, and the key of its
+    /// counter.
     template <class Visit>
     void each_second(const Route& route, const FakeRequest& request, Visit visit) const {
         for (std::size_t i = 0; i < rule_.second.size(); ++i) {
@@ -185,7 +187,7 @@ private:
         if (!faces_.empty() && below <= faces_.back().below)
             throw std::invalid_argument("sluice::testing::Rule: ages must ascend");
         const bool last = below == Duration::max();
-        // A route without ages keeps its hash when it is given some: its last face has no number.
+        // A route keeps its hash when ages are added to its rule: the last face is not numbered.
         const std::uint64_t seed = last ? route_id : mixed(route_id + faces_.size() + 1);
         faces_.push_back(face_of(limit, hash.empty() ? hash_of_template(seed) : hash, route_id));
         faces_.back().below = below;
@@ -238,7 +240,7 @@ private:
 
     Rule rule_;
     std::vector<Face> faces_;                      ///< never empty; ascending by age
-    std::vector<std::optional<Face>> error_faces_; ///< none: that of successes
+    std::vector<std::optional<Face>> error_faces_; ///< nullopt: the face of successes
     std::vector<std::uint64_t> second_keys_;
     std::uint64_t arrivals_ = 0;
     boost::unordered_flat_map<std::uint64_t, std::uint64_t> searches_; ///< by major parameter

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// A proxy between the client and the edge: it drops headers, adds its own, and may say less of a
-// global 429 than Discord does.
+// A proxy between the client and the edge: it drops headers, adds its own, and may shorten a global
+// 429.
 //
 //     FakeDiscord discord{{.proxy = Proxy{}}};                           // nothing has a Via
 //     FakeDiscord discord{{.proxy = Proxy{.adds = {{"Via", "1.1 nirn"}}}}};   // everything has one
 //
-// The one invariant: a proxy changes what is read, never what is decided or counted. It sees all
-// answers but those of a script, Cloudflare's included.
+// Invariant: a proxy changes what the client reads, never what is decided or counted. It processes
+// all answers except those of a script, including Cloudflare's.
 //
-// RFC 9110, section 7.6.3: a proxy may replace or drop Via. A 429 of Discord without Via is seen
-// behind proxies that build their answers anew.
+// RFC 9110, section 7.6.3: a proxy may replace or drop Via. 429s of Discord without Via are seen
+// behind proxies that rebuild answers.
 #ifndef SLUICE_TESTING_FAKE_PROXY_HPP
 #define SLUICE_TESTING_FAKE_PROXY_HPP
 
@@ -25,11 +25,11 @@
 namespace sluice::testing {
 
 struct Proxy {
-    /// Headers that it takes away, spelled as the fake writes them.
+    /// Headers that it removes, spelled as the fake writes them.
     std::set<std::string, std::less<>> drops{"Via"};
-    /// Headers that it adds to every answer, after it has dropped those.
+    /// Headers that it adds to every answer, after removing those.
     std::vector<std::pair<std::string, std::string>> adds{};
-    /// On: a global 429 has the body {"global": true} and neither Retry-After nor X-RateLimit-*.
+    /// True: a global 429 has the body {"global": true} and neither Retry-After nor X-RateLimit-*.
     bool bare_global = false;
 };
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A request as the fake Discord sees it, and what it reads of one: who asks, which webhook is
-// meant, which members the JSON body has.
+// A request as the fake Discord receives it, and helpers that read the individual, the webhook and
+// the members of the JSON body from it.
 //
-// The one invariant: nothing is copied and nothing throws. A body that is no JSON has no members.
+// Invariant: nothing is copied and nothing throws. A body that is not JSON has no members.
 #ifndef SLUICE_TESTING_FAKE_REQUEST_HPP
 #define SLUICE_TESTING_FAKE_REQUEST_HPP
 
@@ -21,30 +21,30 @@ namespace sluice::testing {
 struct FakeRequest {
     std::string_view method{};
     std::string_view target{};
-    std::string_view token{};   ///< the Authorization header as it was sent; may be empty
-    std::string_view address{}; ///< of the client; it bears the limits when there is no token
+    std::string_view token{};   ///< the Authorization header as sent; may be empty
+    std::string_view address{}; ///< of the client; its limits apply when there is no token
     std::string_view user_agent{};
     std::string_view body{};
-    /// What executions are counted by, so that a test sees whether a retry ran twice. Behind a
-    /// socket it is the header X-Request-Id. Empty: the member "nonce" of the body.
+    /// Executions are counted by this, so that a test sees whether a retry was executed twice.
+    /// Behind a socket it is the header X-Request-Id. Empty: the member "nonce" of the body.
     std::string_view identity{};
 };
 
 namespace detail {
 
-/// The individual that bears the limits of requests without an Authorization header.
+/// Returns the individual whose limits apply to requests without an Authorization header.
 [[nodiscard]] inline std::uint64_t address_of(const FakeRequest& request) noexcept {
     return mixed(std::hash<std::string_view>{}(request.address) + 1U);
 }
 
-/// Whose limits the request draws on. Discord docs, "Rate Limits": those of the token, or of the
-/// address when there is none.
+/// Returns the individual whose limits the request draws on. Discord docs, "Rate Limits": that of
+/// the token, or of the address when there is none.
 [[nodiscard]] inline std::uint64_t individual(const FakeRequest& request) noexcept {
     if (request.token.empty()) return address_of(request);
     return mixed(std::hash<std::string_view>{}(request.token));
 }
 
-/// One past the closing quote of the string whose opening quote is at `from`.
+/// Returns the index after the closing quote of the string whose opening quote is at `from`.
 [[nodiscard]] constexpr std::size_t end_of_json_string(std::string_view text,
                                                        std::size_t from) noexcept {
     for (std::size_t at = from + 1; at < text.size(); ++at) {
@@ -60,7 +60,7 @@ namespace detail {
     return std::min(text.find_first_not_of(" \t\r\n", from), text.size());
 }
 
-/// A string without its quotes, or whatever else stands there up to the next punctuation.
+/// Returns a string without its quotes, or any other text up to the next punctuation.
 [[nodiscard]] constexpr std::string_view json_value_at(std::string_view text,
                                                        std::size_t from) noexcept {
     from = next_in_json(text, from);
@@ -70,7 +70,7 @@ namespace detail {
     return text.substr(from + 1, std::max(end, from + 2) - from - 2);
 }
 
-/// The member `name` of the outermost object of `body`; escapes are left as they are. The object
+/// Returns the member `name` of the outermost object of `body`; escapes are not decoded. The object
 /// begins at the first brace, which also finds the payload_json of a multipart body.
 [[nodiscard]] constexpr std::optional<std::string_view>
 json_member(std::string_view body, std::string_view name) noexcept {
@@ -87,7 +87,7 @@ json_member(std::string_view body, std::string_view name) noexcept {
         const std::size_t end = end_of_json_string(body, at);
         const bool named = depth == 1 && json_value_at(body, at) == name;
         at = next_in_json(body, end);
-        // A value may be spelled like the name; only a key has a colon after it.
+        // A value may equal the name; only a key is followed by a colon.
         if (named && at < body.size() && body[at] == ':') return json_value_at(body, at + 1);
     }
     return std::nullopt;
@@ -99,7 +99,7 @@ struct WebhookPath {
     std::string_view token{}; ///< may be empty
 };
 
-/// Empty texts when the target is of no webhook.
+/// Returns empty texts if the target is not a webhook's.
 [[nodiscard]] constexpr WebhookPath webhook_of(std::string_view target) noexcept {
     target = target.substr(0, target.find_first_of("?#"));
     for (const std::string_view collection : {"/webhooks/", "/interactions/"}) {

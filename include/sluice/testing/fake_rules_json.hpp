@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Rules and options of a fake Discord from JSON. The schema is that of the C++ structs: every
-// member of Rule, FakeOptions and what they hold has its own name, and what is left out keeps its
-// default. Durations are seconds, with fractions; enumerators are strings; null is "none";
+// member of Rule, FakeOptions and their members has its own name, and omitted members keep their
+// defaults. Durations are seconds, with fractions; enumerators are strings; null is "none";
 // `channels`, `Lie::headers` and `Proxy::adds` are objects; `channels` has ids as strings or
 // integers.
 //
@@ -15,8 +15,8 @@
 //
 //     FakeDiscord discord = make_fake_discord(nlohmann::json::parse(file));
 //
-// The one invariant: nothing is passed over. An unknown name and a value that makes no sense throw
-// std::invalid_argument, whose text begins with the place: `rules["POST /x"].limit.period: ...`.
+// Invariant: nothing is ignored. Unknown names and invalid values throw std::invalid_argument,
+// whose text begins with the place: `rules["POST /x"].limit.period: ...`.
 #ifndef SLUICE_TESTING_FAKE_RULES_JSON_HPP
 #define SLUICE_TESTING_FAKE_RULES_JSON_HPP
 
@@ -198,7 +198,7 @@ inline void load_rules(FakeDiscord& discord, const JsonValue& rules) {
 
 } // namespace detail
 
-/// A rule alone. Throws std::invalid_argument, as do all that follow.
+/// Parses one rule. Throws std::invalid_argument, like all functions that follow.
 [[nodiscard]] inline Rule parse_rule(const nlohmann::json& json) {
     Rule rule;
     detail::JsonValue{json, ""}.read(rule);
@@ -211,12 +211,12 @@ inline void load_rules(FakeDiscord& discord, const JsonValue& rules) {
     return options;
 }
 
-/// Sets the rules of an object of templates; those of other routes stay.
+/// Sets the rules of an object of templates; rules of other routes are kept.
 inline void load_rules(FakeDiscord& discord, const nlohmann::json& rules) {
     detail::load_rules(discord, detail::JsonValue{rules, "rules"});
 }
 
-/// A fake as the document describes it: members `options` and `rules`, both optional.
+/// Returns a fake as the document describes it: members `options` and `rules`, both optional.
 [[nodiscard]] inline FakeDiscord make_fake_discord(const nlohmann::json& document) {
     FakeOptions options;
     const detail::JsonValue value{document, ""};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Limits that a route has besides its ordinary one: hidden from the headers, of a field of the
-// body, of a channel over all its webhooks, or of a resource that other users spend as well.
+// Additional limits of a route: hidden from the headers, of a field of the body, of a channel over
+// all its webhooks, or of a resource that other users use as well.
 //
-// The one invariant: only its 429 shows such a limit, unless `shown_every` says otherwise. The
-// ordinary limit is checked first and spent first, because the 429s of second limits that were seen
-// had remaining = limit - 1 on a bucket just begun (discord-api-docs#1900, 2020-08; Discord docs,
-// "Rate Limits", example of `shared`).
+// Invariant: only its 429 shows such a limit, unless `shown_every` is set. The ordinary limit is
+// checked and used first, because observed 429s of second limits had remaining = limit - 1 on a
+// bucket just begun (discord-api-docs#1900, 2020-08; Discord docs, "Rate Limits", example of
+// `shared`).
 //
 //     .second = {{.limit = {Algorithm::fixed, 2, 600s}, .field = "name"},
 //                {.limit = {Algorithm::fixed, 2, 600s}, .field = "topic"}}
@@ -27,36 +27,36 @@
 
 namespace sluice::testing {
 
-/// What requests that draw on one counter have in common.
+/// What the requests that draw on one counter have in common.
 enum class CountedPer : std::uint8_t {
     major, ///< the major parameter
-    /// The channel: of the path, or the one that `Rule::channels` has for the webhook or the
-    /// interaction token. Without either it is the major parameter.
+    /// The channel: of the path, or the one in `Rule::channels` for the webhook or the interaction
+    /// token. If there is neither: the major parameter.
     channel,
     nothing, ///< one counter over all major parameters
 };
 
 struct SecondLimit {
     Limit limit{Algorithm::fixed, 2, std::chrono::minutes{10}};
-    /// Limits of one name are one counter, whichever routes have them. Empty: of this route alone.
+    /// Limits with one name share a counter across routes. Empty: for this route alone.
     std::string name{};
-    /// Concerns only requests whose JSON body has this member. Empty: every request.
+    /// Applies only to requests whose JSON body has this member. Empty: every request.
     std::string field{};
     CountedPer per = CountedPer::major;
-    bool per_individual = false; ///< on: one counter for each token or address
-    /// Its 429 is of scope shared, and not counted as invalid.
+    bool per_individual = false; ///< true: one counter for each token or address
+    /// Its 429 has scope shared, and does not count as invalid.
     bool shared = false;
-    /// Not empty: its 429 shows this hash, this limit and remaining 0 instead of the ordinary
-    /// bucket's. Observed 2022-11, discord-api-docs#5646: hash and limit differ at the 429 only.
+    /// If not empty, its 429 shows this hash, this limit and remaining 0 instead of the ordinary
+    /// bucket's. Observed 2022-11, discord-api-docs#5646: hash and limit differ only at the 429.
     std::string hash{};
     std::string message{};
-    std::optional<int> code{}; ///< 20028, say
-    /// Added to what is told. Observed 2025-09, discord-api-docs#7816: 219 s told, 145 s true.
+    std::optional<int> code{}; ///< such as 20028
+    /// Added to the stated wait. Observed 2025-09, discord-api-docs#7816: 219 s stated, 145 s true.
     Duration overstated{};
-    /// Another user spends one that often, as long as there is one. Zero: nobody does.
+    /// Interval at which another user takes one request, while there is one. Zero: never.
     Duration others_every{};
-    /// Each n-th request that it lets pass is answered with this limit's hash and numbers instead
-    /// of the ordinary bucket's, so 2 shows the two in turn. 0: never. Observed 2025-02,
+    /// Every n-th request that passes is answered with this limit's hash and numbers instead of the
+    /// ordinary bucket's, so 2 alternates between the two. 0: never. Observed 2025-02,
     /// discord-api-docs#7394: one hash, then another with remaining 0, then the first again.
     std::uint64_t shown_every = 0;
 };
@@ -66,14 +66,14 @@ namespace detail {
 /// The counters of all second limits of a fake.
 class SecondCounters {
 public:
-    /// Lets the others spend what they would have until `now`.
+    /// Returns the counter, after applying the requests of other users until `now`.
     [[nodiscard]] Counter& at(const SecondLimit& second, std::uint64_t id, Duration now) {
         Entry& entry = entries_.try_emplace(id, first_entry(second, now)).first->second;
         catch_up(entry, second, now);
         return entry.counter;
     }
 
-    /// Spends one, and says whether this is a request that shows the limit.
+    /// Takes one request. Returns true if its answer shows this limit.
     [[nodiscard]] bool spend(const SecondLimit& second, std::uint64_t id, Duration now) {
         at(second, id, now).spend(now);
         Entry& entry = entries_.find(id)->second;
@@ -104,13 +104,13 @@ private:
         std::uint64_t passed = 0;
     };
 
-    /// The others were there before the first request was: one period back is all that counts.
+    /// Other users were active before the first request: only the last period matters.
     [[nodiscard]] static Entry first_entry(const SecondLimit& second, Duration now) {
         return {Counter{second.limit}, others_from(second, now - second.limit.period)};
     }
 
-    /// When others spend next after a multiple of the period at or before `time`. Counted from any
-    /// other moment, a fixed window would end just when somebody looks.
+    /// Returns the next use by others after a multiple of the period at or before `time`. Counted
+    /// from any other time, a fixed window would end exactly when it is checked.
     [[nodiscard]] static Duration others_from(const SecondLimit& second, Duration time) {
         const Duration begin = std::max(Duration::zero(), time - time % second.limit.period);
         const Duration every = std::max(Duration{1}, second.others_every);
@@ -121,7 +121,7 @@ private:
         entry.counter.adapt(second.limit);
         const Duration every = second.others_every;
         if (every <= Duration::zero()) return;
-        // What is more than two periods past shows in no counter, and may be a great many.
+        // Requests more than two periods ago affect no counter, and may be very many.
         if ((now - entry.others_next) / 3 > second.limit.period)
             entry.others_next = others_from(second, now - 2 * second.limit.period);
         for (; entry.others_next <= now; entry.others_next += every)

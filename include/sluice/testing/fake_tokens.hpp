@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Tokens that stand in paths and die: those of interactions after 15 minutes, those of webhooks
-// when they are reset; and threads that a webhook posts to and that are gone.
+// Expiry of tokens in paths: interaction tokens after 15 minutes, webhook tokens when they are
+// reset. Also deleted threads that a webhook posts to.
 //
 //     FakeDiscord discord{{.interaction_tokens = TokenLife{.needs_callback = true}}};
 //     discord.expire_token("aW50ZXJhY3Rpb246MTp4", 10s);   // an earlier end than its own
 //
-// The one invariant: a token says nothing of another. Its age counts from the first request with it
-// that came past the edge; tests do not build tokens that have an id to decode.
+// Invariant: tokens are independent of each other. The age of a token counts from its first request
+// that passed the edge; tests do not build tokens with an id to decode.
 //
 // Sources: Discord docs, "Receiving and Responding": tokens are valid for 15 minutes. Observed
 // 2024-05, discord-api-docs#6851: 404 before the callback ran, then 401 for every call after those
@@ -35,22 +35,22 @@
 
 namespace sluice::testing {
 
-/// How the tokens of interactions live.
+/// Lifetime of interaction tokens.
 struct TokenLife {
-    Duration life = std::chrono::minutes{15}; ///< 401 with code 50027 from then on
-    /// On: 404 with code 10015 for follow-ups until a callback of the interaction has run.
+    Duration life = std::chrono::minutes{15}; ///< then 401 with code 50027
+    /// True: 404 with code 10015 for follow-ups until a callback of the interaction has run.
     bool needs_callback = false;
 };
 
 namespace detail {
 
-/// An error that Discord answers before it looks at any limit of the route.
+/// An error that Discord answers before it checks any limit of the route.
 struct Denial {
     int status = 0; ///< 0: none
     int code = 0;
 };
 
-/// The value of a parameter of the query as it stands there; empty when there is none.
+/// Returns the undecoded value of a query parameter; empty if there is none.
 [[nodiscard]] constexpr std::string_view query_value(std::string_view target,
                                                      std::string_view name) noexcept {
     std::string_view rest = target.substr(std::min(target.find('?'), target.size()));
@@ -78,7 +78,8 @@ public:
 
     void remove_thread(std::string_view id) { removed_threads_.emplace(id); }
 
-    /// To be asked once for each request that comes past the edge.
+    /// Returns the error for a request, if any. Starts the token's life: call it once for each
+    /// request that passes the edge.
     [[nodiscard]] Denial look(const FakeRequest& request, bool interaction,
                               const std::optional<TokenLife>& tokens, Duration now) {
         if (!interaction || !tokens)
@@ -96,7 +97,7 @@ public:
         return {};
     }
 
-    /// A request to an interaction's path has run.
+    /// A request to an interaction's path was executed.
     void ran(const FakeRequest& request, Duration now) {
         if (!is_callback(request)) return;
         const std::uint64_t key = mixed(webhook_of(request.target).token);
@@ -123,8 +124,8 @@ private:
         return {};
     }
 
-    std::map<std::string, Duration, std::less<>> ends_; ///< of tokens that were given one
-    /// By token. One that is dead stays dead, so nothing is ever forgotten.
+    std::map<std::string, Duration, std::less<>> ends_; ///< of tokens with a set end
+    /// By token. An expired token stays expired, so entries are never removed.
     boost::unordered_flat_map<std::uint64_t, Life> lives_;
     std::set<std::string, std::less<>> removed_threads_; ///< by id
 };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// What the fake servers have in common: a port on the loopback interface, connections that are
-// served one coroutine each on one strand, delays, and an end that closes them all.
+// The common part of the fake servers: a port on the loopback interface, connections served by one
+// coroutine each on one strand, delays, and a stop() that closes them all.
 //
-// The one invariant: nothing that belongs to the io_context is kept outside the frames of its
-// coroutines, so a server may be destroyed before or after its io_context ends.
+// Invariant: objects of the io_context are only kept in the frames of its coroutines, so a server
+// may be destroyed before or after its io_context ends.
 #ifndef SLUICE_TESTING_LOOPBACK_SERVER_HPP
 #define SLUICE_TESTING_LOOPBACK_SERVER_HPP
 
@@ -38,7 +38,7 @@ namespace sluice::testing {
 
 using Duration = core::Duration;
 
-/// Drawn anew each time, evenly from [least, most].
+/// A delay drawn anew each time, uniformly from [least, most].
 struct Delay {
     Duration least{};
     Duration most{};
@@ -46,7 +46,7 @@ struct Delay {
 
 namespace detail {
 
-/// An accepted socket, on the strand from its beginning to its end.
+/// An accepted socket, used only on the strand.
 class LoopbackConnection {
 public:
     LoopbackConnection() = default;
@@ -54,13 +54,13 @@ public:
     LoopbackConnection& operator=(const LoopbackConnection&) = delete;
     virtual ~LoopbackConnection() = default;
 
-    /// Its coroutines end soon after.
+    /// Closes the socket. Its coroutines end soon after.
     virtual void close() = 0;
 };
 
 class LoopbackListener;
 
-/// What server, listener and connections share; the last of them to go destroys it.
+/// The state shared by server, listener and connections; destroyed with the last of them.
 class LoopbackState {
 public:
     LoopbackState(std::uint16_t port, std::uint64_t seed) : port_(port), random_(seed) {}
@@ -68,11 +68,11 @@ public:
     LoopbackState& operator=(const LoopbackState&) = delete;
     virtual ~LoopbackState() = default;
 
-    /// Since the server was made, on the steady clock.
+    /// Returns the time since the server was made, on the steady clock.
     [[nodiscard]] Duration now() const {
         return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - start_);
     }
-    /// On the strand.
+    /// Returns a random delay. On the strand.
     [[nodiscard]] Duration draw(const Delay& delay) {
         if (delay.most <= delay.least) return delay.least;
         std::uniform_int_distribution<Duration::rep> spread{delay.least.count(),
@@ -81,8 +81,8 @@ public:
     }
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
 
-    /// On the strand. A connection that was accepted, but had not begun when the server was
-    /// stopped, is closed at once.
+    /// Registers a connection. On the strand. A connection that was accepted, but not started
+    /// before the server was stopped, is closed at once.
     void enter(LoopbackConnection& connection) {
         connections_.insert(&connection);
         if (stopped_) connection.close();
@@ -92,10 +92,10 @@ public:
         return connections_;
     }
 
-    /// Any thread: `action` runs on the strand, if there still is one.
+    /// From any thread: runs `action` on the strand, if the strand still exists.
     template <class Action>
     void post(Action action);
-    /// On the strand.
+    /// Closes all connections. On the strand.
     void close_all();
 
 private:
@@ -103,14 +103,15 @@ private:
 
     const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     std::mutex listener_mutex_;
-    LoopbackListener* listener_ = nullptr; ///< under listener_mutex_; null when it is gone
+    LoopbackListener* listener_ = nullptr; ///< under listener_mutex_; null when it no longer exists
     std::uint16_t port_;
     std::mt19937_64 random_;
     std::set<LoopbackConnection*> connections_;
     bool stopped_ = false;
 };
 
-/// The acceptor. It lives in the frame of the accepting coroutine, and so goes with the io_context.
+/// The acceptor. It lives in the frame of the accepting coroutine, and so is destroyed with the
+/// io_context.
 class LoopbackListener {
 public:
     using Tcp = boost::asio::ip::tcp;
@@ -139,7 +140,7 @@ private:
 
 template <class Action>
 void LoopbackState::post(Action action) {
-    // While the listener is there, so is the io_context: its end waits for this lock.
+    // As long as the listener exists, so does the io_context: its end waits for this lock.
     const std::lock_guard lock{listener_mutex_};
     if (listener_ == nullptr) return;
     boost::asio::post(listener_->acceptor().get_executor(), std::move(action));
@@ -153,7 +154,7 @@ inline void LoopbackState::close_all() {
     if (listener_ != nullptr) listener_->acceptor().close();
 }
 
-/// `serve(socket)` makes the coroutine of one connection.
+/// `serve(socket)` returns the coroutine of one connection.
 template <class Serve>
 boost::asio::awaitable<void> accept_connections(std::unique_ptr<LoopbackListener> listener,
                                                 Serve serve) {
@@ -164,19 +165,19 @@ boost::asio::awaitable<void> accept_connections(std::unique_ptr<LoopbackListener
         auto socket = co_await acceptor.async_accept(
             boost::asio::redirect_error(boost::asio::use_awaitable, ec));
         if (!ec) {
-            // Without it an answer may wait 40 ms for the acknowledgement of the one before.
+            // Without it an answer may wait 40 ms for the acknowledgement of the previous one.
             socket.set_option(boost::asio::ip::tcp::no_delay{true}, ec);
             boost::asio::co_spawn(acceptor.get_executor(), serve(std::move(socket)),
                                   boost::asio::detached);
         } else if (acceptor.is_open()) {
-            // Out of file descriptors, say: others must get a turn to give some back.
+            // For example out of file descriptors: the pause lets other coroutines release some.
             timer.expires_after(std::chrono::milliseconds{1});
             co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ec));
         }
     }
 }
 
-/// Listens when this returns. Throws boost::system::system_error when the port is taken.
+/// Listens when this returns. Throws boost::system::system_error if the port is in use.
 template <class Serve>
 void listen(const std::shared_ptr<LoopbackState>& state, boost::asio::any_io_executor executor,
             Serve serve) {
@@ -189,7 +190,7 @@ void listen(const std::shared_ptr<LoopbackState>& state, boost::asio::any_io_exe
 
 } // namespace detail
 
-/// A server that brings its own io_context and the thread that runs it.
+/// A server with its own io_context and the thread that runs it.
 template <class Server, class Fake, class Options>
 class ServerThread {
 public:

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// Time that moves when it is told to: tests of hours run in milliseconds, and always the same way.
+// A clock for tests that only moves when told to: tests of hours run in milliseconds, and always in
+// the same way.
+//
+//     using sluice::testing::ManualClock;
 //
 //     boost::asio::io_context io;
-//     sluice::testing::ManualClock clock;
-//     sluice::BasicBucketManager<sluice::testing::ManualClock> limiter{io.get_executor(), {},
-//     clock}; co_spawn(io, bot(limiter), detached); clock.run(io);      // runs all there is to
-//     run, jumping from one due time to the next
+//     ManualClock clock;
+//     sluice::BasicBucketManager<ManualClock> limiter{io.get_executor(), {}, clock};
+//     co_spawn(io, bot(limiter), detached);
+//     clock.run(io); // runs all handlers, jumping from one due time to the next
 //
-// Copies share one time. Alarms that are due at one moment ring in the order in which they were
-// set.
+// Copies share one time. Alarms that are due at one time fire in the order in which they were set.
 //
-// Nothing takes time here unless a test says so. Of requests that were sent at one instant nobody
-// can say which was decided last: of two answers that show different bucket hashes then, one is
-// taken for the older and forgotten. Let a nanosecond pass between requests whose order matters.
+// Time does not pass unless a test moves the clock. The server's order of requests that were sent
+// at the same time is unknown: if two of their answers show different bucket hashes, one is taken
+// for the older and ignored. Let a nanosecond pass between requests whose order matters.
 #ifndef SLUICE_TESTING_MANUAL_CLOCK_HPP
 #define SLUICE_TESTING_MANUAL_CLOCK_HPP
 
@@ -58,7 +60,7 @@ public:
     using time_point = std::chrono::time_point<ManualClock>;
     static constexpr bool is_steady = true;
 
-    /// Starts at one hour: durations may be subtracted without leaving the line.
+    /// Starts at one hour, so that durations may be subtracted without leaving the time line.
     ManualClock() : state_(std::make_shared<State>()) {}
 
     [[nodiscard]] time_point now() const {
@@ -67,32 +69,34 @@ public:
     }
 
     /// Completes when that much of this clock's time has passed, ten years at most. Cancellation of
-    /// every type ends it with asio::error::operation_aborted.
+    /// every type ends the wait with asio::error::operation_aborted.
     [[nodiscard]] boost::asio::awaitable<void> sleep(duration time) const;
 
+    /// Does what sleep() does, with any completion token.
     /// *Completion signature*: void(boost::system::error_code).
-    /// *Executor*: the handler's associated one. A plain function has none but the system's, whose
-    /// threads run() does not wait for: bind it to the context's, with asio::bind_executor. One
-    /// that cannot be posted to, such as Asio's inline_executor, is called in run() itself.
+    /// *Executor*: the handler's associated executor. A plain function only has the system
+    /// executor, whose threads run() does not wait for: bind it to the context's executor with
+    /// asio::bind_executor. If the executor cannot be posted to, such as Asio's inline_executor,
+    /// the handler is called inside run().
     template <class CompletionToken = sluice::detail::DefaultToken<boost::asio::system_executor>>
     auto async_sleep(duration time, CompletionToken&& token = CompletionToken()) const {
         return boost::asio::async_initiate<CompletionToken, void(boost::system::error_code)>(
             StartSleep(), token, state_, time);
     }
 
-    /// Runs ready handlers, jumps to the next due time, and so on; ends when nothing is ready and
-    /// nothing is due. Returns how many handlers ran.
+    /// Runs ready handlers, jumps to the next due time, and so on; ends when no handler is ready
+    /// and no alarm is due. Returns how many handlers ran.
     std::size_t run(boost::asio::io_context& context) { return run_until(context, std::nullopt); }
 
-    /// The same up to `time` from now, where the clock stands afterwards.
+    /// Like run(), but only up to `time` from now, where the clock stands afterwards.
     std::size_t run_for(boost::asio::io_context& context, duration time) {
         const time_point from = now();
         return run_until(context,
                          time < time_point::max() - from ? from + time : time_point::max());
     }
 
-    /// Runs one handler; if none is ready, time jumps until one is. Returns 0 when nothing is ready
-    /// and nothing is due. For tests that stop after every handler in turn.
+    /// Runs one handler; if none is ready, moves the time until one is. Returns 0 when no handler
+    /// is ready and no alarm is due. For tests that stop after every handler in turn.
     std::size_t run_one(boost::asio::io_context& context) {
         for (;;) {
             if (context.stopped()) context.restart();
@@ -103,7 +107,7 @@ public:
         }
     }
 
-    /// Lets time pass without running anything: what has become due rings at the next run().
+    /// Moves the time without running anything: alarms that became due fire at the next run().
     void advance(duration time) {
         const std::lock_guard lock(state_->mutex);
         state_->now += time;
@@ -115,7 +119,7 @@ public:
 private:
     using Key = std::pair<time_point, std::uint64_t>;
 
-    /// One thing to do at a time; doing or destroying it happens without the lock.
+    /// One pending action. It is run or destroyed without the lock.
     class Entry {
     public:
         explicit Entry(boost::asio::execution_context* context) : context_(context) {}
@@ -123,7 +127,7 @@ private:
         Entry& operator=(const Entry&) = delete;
         virtual ~Entry() = default;
         virtual void ring(boost::system::error_code code) = 0;
-        /// Null where the executor does not tell.
+        /// Returns null if the executor does not reveal its context.
         [[nodiscard]] boost::asio::execution_context* context() const noexcept { return context_; }
 
     private:
@@ -149,7 +153,7 @@ private:
             auto node = entries.extract(key);
             return node ? std::move(node.mapped()) : nullptr;
         }
-        /// The first entry that is due by `limit`; the clock jumps there.
+        /// Returns the first entry that is due by `limit`, and moves the clock to its time.
         std::unique_ptr<Entry> take_next(std::optional<time_point> limit) {
             const std::lock_guard lock(mutex);
             if (entries.empty() || (limit && entries.begin()->first.first > *limit)) return nullptr;
@@ -164,13 +168,13 @@ private:
                 if (at->second->context() == &context) doomed.insert(entries.extract(at));
                 at = next;
             }
-            // `doomed` outlives `lock`: destroying handlers may come back here.
+            // `doomed` is destroyed after `lock`: destroying handlers may call this clock again.
         }
     };
 
     template <class Handler>
     class Sleeper final : public Entry {
-        // Boost 1.90 would else take inline_executor for one that has none.
+        // Otherwise Boost 1.90 would assume inline_executor for a handler without an executor.
         using Own = boost::asio::associated_executor_t<Handler, boost::asio::system_executor>;
 
     public:
@@ -178,7 +182,8 @@ private:
             : Sleeper(boost::asio::get_associated_executor(handler, boost::asio::system_executor()),
                       std::move(handler)) {}
         void ring(boost::system::error_code code) override {
-            // The slot keeps its key, which finds nothing from here on; the signal may be gone.
+            // The slot keeps its key, which is no longer found; the signal may already be
+            // destroyed.
             if constexpr (sluice::detail::ContextExecutor<Own>) {
                 boost::asio::post(executor_, boost::asio::append(std::move(handler_), code));
             } else {
