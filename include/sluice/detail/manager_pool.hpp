@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// What managers.hpp keeps: managers by the digest of what names their individual, in the order in
-// which they were asked for. Each call looks at a few of the oldest, so no call takes long.
+// The container behind managers.hpp: managers by the digest of their individual's name, in the
+// order of the last request. Each call examines a few of the least recently used ones, so no call
+// takes long.
 //
-// The invariant: no observer runs under the lock. Managers that may be forgotten are therefore
-// taken under it, looked at without it, and forgotten under it if nobody has asked for them
-// meanwhile.
+// Invariant: no observer runs under the lock. Candidates for eviction are therefore collected under
+// the lock, examined without it, and evicted under it unless they were requested meanwhile.
 #ifndef SLUICE_DETAIL_MANAGER_POOL_HPP
 #define SLUICE_DETAIL_MANAGER_POOL_HPP
 
@@ -87,7 +87,7 @@ public:
             manager->close();
     }
 
-    /// What the context calls at its end: from then on no manager can be made.
+    /// Called by the context at its end: from then on no manager can be made.
     void shut_down(boost::asio::execution_context&) {
         const std::lock_guard lock(mutex_);
         closed_ = true;
@@ -98,10 +98,10 @@ private:
     struct Entry {
         WideId name;
         std::shared_ptr<Manager> manager;
-        typename Clock::time_point used; ///< asked for, or seen in use
-        std::uint64_t asked = 0;         ///< how often, to see whether it was meanwhile
+        typename Clock::time_point used; ///< requested, or observed in use
+        std::uint64_t asked = 0;         ///< number of requests, to detect one in between
     };
-    /// One that nobody else holds. Nobody can get hold of it but by get().
+    /// A manager that no caller holds. Only get() can give it to a caller.
     struct Candidate {
         WideId name;
         std::shared_ptr<Manager> manager;
@@ -110,7 +110,7 @@ private:
     using Entries = std::list<Entry>;
     using Position = typename Entries::iterator;
 
-    struct HashName { // a digest is mixed well already
+    struct HashName { // a digest is well mixed already
         std::size_t operator()(const WideId& name) const noexcept {
             return static_cast<std::size_t>(name.low);
         }
@@ -144,8 +144,9 @@ private:
         return entries_.front().manager;
     }
 
-    /// The least recently used first: some to choose one from if there are too many, else two that
-    /// have been idle for long. Whatever is held goes to the front, so that others are seen next.
+    /// Returns the least recently used managers that no caller holds: several to choose from if
+    /// there are too many, else two that have been idle for long. Moves held ones to the front, so
+    /// that others are examined next.
     [[nodiscard]] std::vector<Candidate> take_oldest(typename Clock::time_point now,
                                                      bool too_many) {
         std::vector<Candidate> oldest;
@@ -165,7 +166,8 @@ private:
         return stats.queued != 0 || stats.in_flight != 0;
     }
 
-    /// No block of the whole individual, no refused token, no bucket with a window or a block.
+    /// True if there is no block of the whole individual, no refused token, and no bucket with a
+    /// window or a block. Collects the manager's idle buckets.
     [[nodiscard]] static bool has_nothing_to_lose(Manager& manager) {
         constexpr auto any_route = sluice::route<"GET /users/@me">;
         if (manager.timeout_for(any_route()) != core::Duration(0)) return false;
@@ -173,8 +175,8 @@ private:
         return manager.stats().buckets == 0;
     }
 
-    /// Those that have nothing to lose: one if there are too many, and then if need be the least
-    /// recently used one that has no requests.
+    /// Evicts managers that have no state to lose: one if there are too many. If that finds none,
+    /// the least recently used one without requests.
     void forget_some(const std::vector<Candidate>& oldest, bool too_many) {
         const Candidate* least = nullptr;
         for (const Candidate& candidate : oldest) {
@@ -190,8 +192,8 @@ private:
         if (too_many && least != nullptr) settle(*least, true);
     }
 
-    /// Forgets it unless somebody has asked for it since it was taken, or notes that it is in use.
-    /// The candidate keeps it alive until the lock is free again.
+    /// Evicts the manager, or moves it to the front because it is in use. Does nothing if it was
+    /// requested since it was collected. The candidate keeps it alive until the lock is released.
     void settle(const Candidate& candidate, bool forget) {
         const std::lock_guard lock(mutex_);
         const auto known = index_.find(candidate.name);
@@ -207,10 +209,10 @@ private:
     const std::size_t most_;
     const core::Duration idle_time_;
     const Clock clock_;
-    const std::shared_ptr<Manager> closed_one_; ///< what get() returns when none can be made
+    const std::shared_ptr<Manager> closed_one_; ///< returned by get() when none can be made
     mutable Mutex mutex_;                       // guards all that follows
     boost::asio::any_io_executor executor_;
-    Entries entries_; ///< the one asked for last first
+    Entries entries_; ///< most recently requested first
     std::unordered_map<WideId, Position, HashName, SameName> index_;
     bool closed_ = false;
 };

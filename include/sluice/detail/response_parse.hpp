@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Response::parse. ResponseReader is shown every header once, in any order, and then says what the
-// answer was. It keeps no text, so a range may make its elements as it goes.
+// Response::parse. ResponseReader sees every header once, in any order, and then returns the
+// answer. It keeps no text, so a range may create its elements during iteration.
 //
-// The invariant: no allocation, and no work for a header that is not ours beyond looking at the
-// length and the first letters of its name. Only a body that is read costs more.
+// Invariant: no allocation, and for an unrelated header no work except a check of the length and
+// the first letters of its name. Only a body that is read costs more.
 #ifndef SLUICE_DETAIL_RESPONSE_PARSE_HPP
 #define SLUICE_DETAIL_RESPONSE_PARSE_HPP
 
@@ -24,15 +24,15 @@
 
 namespace sluice::detail {
 
-/// A header that has one value. Copies that agree are that value; copies that do not leave none,
-/// because nothing tells which of them Discord meant.
+/// A header with one value. Equal copies count as that value; differing copies leave none, because
+/// it is unknown which of them Discord meant.
 template <class T>
 class Once {
 public:
     void see(const std::optional<T>& value) noexcept {
         if (std::exchange(seen_, true)) {
             if (value_ != value) value_.reset();
-        } else if (value) { // by parts, as it was written: a word read over two writes has to wait
+        } else if (value) { // by parts, as it was written: a word read over two writes stalls
             value_.emplace(*value);
         }
     }
@@ -46,19 +46,19 @@ private:
 
 class ResponseReader {
 public:
-    /// Not a constant expression: g++ 12 clears the memory of those first, all of it.
+    /// Not a constant expression: g++ 12 clears all memory of those first.
     ResponseReader() noexcept {}
 
-    /// Within parse(), where compilers leave it out: 187 of 2,252 instructions.
+    /// Inlined into parse(), which compilers would not do: saves 187 of 2,252 instructions.
     [[gnu::always_inline]] void see(std::string_view name, std::string_view value) noexcept;
-    /// The answer as far as its headers tell.
+    /// Returns the answer as far as its headers describe it.
     [[nodiscard]] Response finish(int status) const noexcept;
-    /// Completes it by what its body says.
+    /// Completes the answer with the content of its body.
     template <class = void>
     [[gnu::noinline]] void take_body(Response& answer, std::string_view body) const noexcept;
 
 private:
-    /// \param name what follows "X-RateLimit-"
+    /// \param name the part after "X-RateLimit-"
     void see_rate_limit(std::string_view name, std::string_view value) noexcept;
 
     Once<std::int64_t> limit_;
@@ -135,9 +135,9 @@ inline void ResponseReader::see_rate_limit(std::string_view name, std::string_vi
     }
 }
 
-/// Discord rounds the header up to whole seconds, so a body that it was made from is the sharper.
-/// Where they contradict each other (observed 2023-04, discord-api-docs#6109: header 1, body
-/// 1163.097) the later has been the true one.
+/// Discord rounds the header up to whole seconds, so the body's value is more precise if the header
+/// was made from it. If they contradict each other (observed 2023-04, discord-api-docs#6109: header
+/// 1, body 1163.097) the later time was the true one.
 [[nodiscard]] inline std::optional<std::chrono::nanoseconds>
 join_waits(const std::optional<std::chrono::nanoseconds>& header,
            const std::optional<std::chrono::nanoseconds>& body) noexcept {
@@ -169,12 +169,13 @@ inline Response ResponseReader::finish(int status) const noexcept {
     return answer;
 }
 
-/// Of a 202 the wait counts, which is no refusal; of an error other than a 429 only its code.
+/// From a 202, which is not a refusal, the wait is read; from an error other than a 429 only its
+/// code.
 ///
 /// Observed 2023-09, discord-api-docs#6407: an answer that reached Discord has `Via: 1.1 google`.
 /// Observed 2022-08 and 2023-01, discord-api-docs#5385 and #5810: Cloudflare's own 429 has neither
-/// `Via` nor rate limit headers, and its body is HTML, text, or JSON without `retry_after`.
-/// A proxy may drop `Via`, so a body that only Discord writes proves it as well.
+/// `Via` nor rate limit headers, and its body is HTML, text, or JSON without `retry_after`. A proxy
+/// may drop `Via`, so a body that only Discord writes is accepted as proof, too.
 template <class>
 void ResponseReader::take_body(Response& answer, std::string_view body) const noexcept {
     const RateLimitBody told = parse_rate_limit_body(body);
@@ -191,7 +192,7 @@ void ResponseReader::take_body(Response& answer, std::string_view body) const no
     if (!has_rate_limit_ && !body.empty()) answer.from_discord = told.is_refusal_of_discord();
 }
 
-/// Also for texts that do not convert to std::string_view, such as boost::string_view.
+/// Also accepts texts that do not convert to std::string_view, such as boost::string_view.
 template <class Text>
 [[nodiscard]] constexpr std::string_view text_of(const Text& text) {
     if constexpr (std::is_pointer_v<Text>) {

@@ -3,7 +3,7 @@
 // The grammars of the header values that Discord sends: counts, decimal seconds and the date of
 // RFC 9110. Each function takes the text as it arrived and returns a value or nothing.
 //
-// The invariant: every result is bounded so that nanoseconds hold an instant plus any wait.
+// Invariant: every result is bounded so that nanoseconds can hold an instant plus any wait.
 // Arithmetic is on integers: "64.57" is exactly 64'570'000'000 ns in every locale.
 #ifndef SLUICE_DETAIL_RESPONSE_TEXT_HPP
 #define SLUICE_DETAIL_RESPONSE_TEXT_HPP
@@ -25,14 +25,14 @@
 
 namespace sluice::detail {
 
-/// No wait of Discord comes near: the longest window seen is 48 h (observed 2020-04,
+/// Far above any wait of Discord: the longest observed window is 48 h (2020-04,
 /// discord-api-docs#1480).
 inline constexpr std::chrono::seconds longest_wait = std::chrono::days{366};
 
 /// In the year 2255. Nanoseconds since 1970 end in 2262, which leaves room to add any wait.
 inline constexpr std::chrono::seconds latest_instant{9'000'000'000};
 
-/// Longer texts are not numbers that anybody meant to send.
+/// Longer texts are not treated as numbers.
 inline constexpr std::size_t longest_number = 64;
 
 /// RFC 9110, 5.5: optional whitespace around a value is spaces and tabs, and not part of it.
@@ -45,22 +45,23 @@ inline constexpr std::size_t longest_number = 64;
     return text;
 }
 
-/// Equal but for the case of ASCII letters, at the first characters of both, as many as a word has.
+/// True if the first sizeof(Word) characters of both are equal, ignoring the case of ASCII letters.
 template <class Word>
 [[nodiscard]] bool same_word(const char* text, const char* lower) noexcept {
-    constexpr Word each = static_cast<Word>(~Word{0}) / 0xff; // times a byte: that in each
+    constexpr Word each = static_cast<Word>(~Word{0}) / 0xff; // times a byte: repeats it
     Word given = 0;
     Word wanted = 0;
     std::memcpy(&given, text, sizeof given);
     std::memcpy(&wanted, lower, sizeof wanted);
-    // In each byte bit 0x40 tells a letter from a hyphen, and bit 0x20 is its case.
+    // In each byte, bit 0x40 distinguishes a letter from a hyphen, and bit 0x20 is the letter's
+    // case.
     const auto letter_case = static_cast<Word>((wanted & each * 0x40) >> 1);
     return ((given ^ wanted) & ~letter_case) == 0;
 }
 
-/// The same at the first `Size` characters; `lower` consists of small letters and hyphens. By whole
-/// words, the last of which may look at some characters again: this is where Response::parse
-/// spends its time, and a word put together from parts costs more than it saves.
+/// True if the first `Size` characters are equal, ignoring case; `lower` consists of lower-case
+/// letters and hyphens. Compares whole words, the last of which may overlap the one before:
+/// Response::parse spends its time here, and assembling a word from parts costs more than it saves.
 template <std::size_t Size>
 [[nodiscard]] bool same_letters_at(const char* text, const char* lower) noexcept {
     using Small = std::conditional_t<(Size >= 2), std::uint16_t, std::uint8_t>;
@@ -83,11 +84,11 @@ template <std::size_t N>
     return text.size() >= N - 1 && same_letters_at<N - 1>(text.data(), lower);
 }
 
-/// `1*DIGIT`, at most 2^31 - 1: products of two counts stay within 64 bits.
+/// Parses `1*DIGIT`, at most 2^31 - 1: products of two counts fit 64 bits.
 [[nodiscard]] inline std::optional<std::int64_t> parse_count(std::string_view text) noexcept {
     text = trim(text);
     if (text.size() > longest_number) return std::nullopt;
-    // Into an unsigned number, because from_chars takes a minus sign for a signed one.
+    // An unsigned type, because from_chars accepts a minus sign for a signed one.
     std::uint32_t value = 0;
     const char* const end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, value);
@@ -103,8 +104,8 @@ struct Decimal {
     friend constexpr bool operator==(const Decimal&, const Decimal&) = default;
 };
 
-/// The digits behind the point. What is finer than a nanosecond counts as a whole one, because a
-/// wait may be too long by that much and never too short.
+/// Parses the digits after the point. A fraction of a nanosecond is rounded up, because a wait may
+/// be too long by that much and never too short.
 [[nodiscard]] constexpr std::optional<Decimal> parse_fraction(std::string_view digits) noexcept {
     if (digits.empty()) return std::nullopt;
     std::int64_t fraction = 0;
@@ -123,7 +124,7 @@ struct Decimal {
                    std::chrono::nanoseconds{unit}};
 }
 
-/// `1*DIGIT [ "." 1*DIGIT ]` seconds, at most `most`.
+/// Parses `1*DIGIT [ "." 1*DIGIT ]` seconds, at most `most`.
 [[nodiscard]] inline std::optional<Decimal> parse_seconds(std::string_view text,
                                                           std::chrono::seconds most) noexcept {
     text = trim(text);
@@ -145,7 +146,7 @@ struct Decimal {
     return result;
 }
 
-/// The three letters from `at` on, in one number. Only for texts that are long enough.
+/// Returns the three letters from `at` on as one number. The text must be long enough.
 [[nodiscard]] constexpr std::uint32_t letters_at(std::string_view text, std::size_t at) noexcept {
     std::uint32_t letters = 0;
     for (std::size_t i = at; i < at + 3; ++i)
@@ -153,14 +154,14 @@ struct Decimal {
     return letters;
 }
 
-/// Names of three letters that a text strings together.
+/// A table of three-letter names, concatenated in one text.
 template <std::size_t Count>
 struct Names {
     constexpr explicit Names(std::string_view text) noexcept {
         for (std::size_t i = 0; i < Count; ++i)
             letters[i] = letters_at(text, 3 * i);
     }
-    /// Which of them it is; Count: none.
+    /// Returns the index of the name; Count: not found.
     [[nodiscard]] constexpr unsigned find(std::uint32_t name) const noexcept {
         unsigned at = 0;
         while (at < Count && letters[at] != name)
@@ -173,7 +174,7 @@ struct Names {
 inline constexpr Names<12> month_names("JanFebMarAprMayJunJulAugSepOctNovDec");
 inline constexpr Names<7> day_names("MonTueWedThuFriSatSun");
 
-/// Two digits from `at` on; more than 99: they are none. Only for texts that are long enough.
+/// Returns two digits from `at` on; above 99 if they are not digits. The text must be long enough.
 [[nodiscard]] constexpr unsigned two_digits(std::string_view text, std::size_t at) noexcept {
     constexpr unsigned none = 1'000;
     const char tens = text[at];
@@ -182,7 +183,7 @@ inline constexpr Names<7> day_names("MonTueWedThuFriSatSun");
     return static_cast<unsigned>(tens - '0') * 10 + static_cast<unsigned>(ones - '0');
 }
 
-/// "06 Nov 1994" from `at` on.
+/// Parses "06 Nov 1994" from `at` on.
 [[nodiscard]] constexpr std::optional<std::chrono::sys_days>
 parse_calendar_day(std::string_view text, std::size_t at) noexcept {
     const unsigned day = two_digits(text, at);
@@ -197,7 +198,7 @@ parse_calendar_day(std::string_view text, std::size_t at) noexcept {
     return std::chrono::sys_days{date};
 }
 
-/// "08:49:37" from `at` on, where 60 is a leap second.
+/// Parses "08:49:37" from `at` on, where 60 is a leap second.
 [[nodiscard]] constexpr std::optional<std::chrono::seconds>
 parse_time_of_day(std::string_view text, std::size_t at) noexcept {
     const unsigned hour = two_digits(text, at);
@@ -207,8 +208,8 @@ parse_time_of_day(std::string_view text, std::size_t at) noexcept {
     return std::chrono::hours{hour} + std::chrono::minutes{minute} + std::chrono::seconds{second};
 }
 
-/// RFC 9110, 5.6.7, the one form that servers may still send: "Sun, 06 Nov 1994 08:49:37 GMT".
-/// The name of the day has to be one, it is not compared with the date.
+/// Parses the only form that servers may still send (RFC 9110, 5.6.7): "Sun, 06 Nov 1994 08:49:37
+/// GMT". The name of the day must be valid, but is not compared with the date.
 [[nodiscard]] constexpr std::optional<std::chrono::sys_seconds>
 parse_date(std::string_view text) noexcept {
     constexpr std::string_view shape = "ddd, dd mmm yyyy hh:mm:ss GMT";

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// One argument of a route, whatever type it came in: an integer, an enum, a text, or a class of a
-// bot library that converts to a 64-bit snowflake.
+// One argument of a route, of any accepted type: an integer, an enum, a text, or a class of a bot
+// library that converts to a 64-bit snowflake.
 //
-// A text that is a canonical decimal number becomes a number, so 123 and "123" are one id. What no
-// path can carry (negative, empty, dot segments) becomes an invalid argument, never an exception:
-// acquire() then refuses the route with an error code.
+// A text that is a canonical decimal number becomes a number, so 123 and "123" are one id. A value
+// that no path can carry (negative, empty, dot segments) becomes an invalid argument, never an
+// exception: acquire() then refuses the route with an error code.
 #ifndef SLUICE_DETAIL_ROUTE_ARGUMENT_HPP
 #define SLUICE_DETAIL_ROUTE_ARGUMENT_HPP
 
@@ -36,7 +36,7 @@ struct Argument {
 
 using Arguments = ArrayView<Argument>;
 
-/// The value of a decimal number without leading zeros that fits 64 bits.
+/// Returns the value of a decimal number without leading zeros that fits 64 bits, else nullopt.
 [[nodiscard]] constexpr std::optional<std::uint64_t>
 canonical_number(std::string_view text) noexcept {
     constexpr std::uint64_t greatest = ~std::uint64_t{0};
@@ -70,7 +70,7 @@ inline constexpr bool is_character =
     std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char8_t> ||
     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 
-/// bool and characters are integers to the language and mistakes in a path.
+/// bool and characters are integer types in the language, but mistakes in a path.
 template <class T>
 concept IntegerId = std::integral<T> && !std::is_same_v<T, bool> && !is_character<T> &&
                     sizeof(T) <= sizeof(std::uint64_t);
@@ -81,7 +81,7 @@ concept EnumId = std::is_enum_v<T>;
 template <class T>
 concept TextId = std::is_convertible_v<const T&, std::string_view> && !std::is_null_pointer_v<T>;
 
-/// Only classes: a double would lose digits of a snowflake in silence.
+/// Only classes: a double would silently lose digits of a snowflake.
 template <class T>
 concept SnowflakeId = std::is_class_v<T> && std::is_convertible_v<const T&, std::uint64_t>;
 
@@ -115,7 +115,7 @@ template <class T>
     return true;
 }
 
-/// Calls `use` with the argument as text. A number is written to a buffer that ends with the call.
+/// Calls `use` with the argument as text. A number's text is valid only during the call.
 template <class Use>
 auto with_text(const Argument& argument, Use&& use) {
     if (argument.form == ArgumentForm::text) return use(argument.text);
@@ -125,7 +125,7 @@ auto with_text(const Argument& argument, Use&& use) {
     return use(std::string_view{digits.data(), written.ptr});
 }
 
-/// Appends one segment of a path. Encodes everything that could end it or change its meaning.
+/// Appends one segment of a path. Encodes every character that could end it or change its meaning.
 inline void append_encoded(std::string& path, std::string_view text) {
     constexpr std::string_view hex = "0123456789ABCDEF";
     for (const char c : text) {
@@ -140,7 +140,7 @@ inline void append_encoded(std::string& path, std::string_view text) {
     }
 }
 
-/// Fills valid `arguments`, as many as there are braces, into the path.
+/// Returns the path with its braces replaced by valid `arguments`, one for each brace.
 [[nodiscard]] inline std::string path_of(Segments segments, Arguments arguments) {
     std::string path;
     auto next = arguments.begin();

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Routes that a bot token does not authorise: those of a user's bearer token and of an
-// application's secret. A 401 there is no news of the bot token, and may be what a valid one gets:
-// GET /oauth2/@me answers 401 to it (staff, discord-api-docs#3945, 2021-10: intended).
+// application's secret. A 401 there says nothing about the bot token, and may be the answer to a
+// valid one: GET /oauth2/@me answers 401 to it (staff, discord-api-docs#3945, 2021-10: intended).
 //
-// Told by families, as a path and whatever lies below it, so that a route which joins one of them
-// tomorrow is known today. What shares its path with routes of the bot is told by method in
-// route_rules.hpp.
+// The routes are listed by family, as a path and everything below it, so that a route added to a
+// family later is recognised, too. Routes that share their path with routes of the bot are
+// distinguished by method in route_rules.hpp.
 #ifndef SLUICE_DETAIL_ROUTE_INDIVIDUAL_HPP
 #define SLUICE_DETAIL_ROUTE_INDIVIDUAL_HPP
 
@@ -18,7 +18,7 @@
 
 namespace sluice::detail {
 
-/// Whether `segments` start with those of `path`, in which "{}" is any argument.
+/// True if `segments` start with those of `path`, in which "{}" is any argument.
 [[nodiscard]] constexpr bool lies_below(Segments segments, std::string_view path) noexcept {
     for (const Segment& segment : segments) {
         if (path.empty()) return true;

@@ -3,11 +3,11 @@
 // Finds the major parameter of a route and reduces its ids to 128 bits.
 //
 // Discord docs, "Rate Limits": top-level resources are channel_id, guild_id, webhook_id, and
-// webhook_id with webhook_token. They are looked for where they are top-level, at the start of the
-// path, and nowhere else: the guild of /applications/{}/guilds/{}/commands counts for nothing.
+// webhook_id with webhook_token. They are searched only at the start of the path, where they are
+// top-level: the guild of /applications/{}/guilds/{}/commands is not a major parameter.
 //
 // Invariant: two spellings of one resource have one Major. An interaction's token is digested
-// alone, since the callback has the interaction's id before it and a follow-up the application's.
+// alone, since a callback has the interaction's id before it and a follow-up the application's.
 #ifndef SLUICE_DETAIL_ROUTE_MAJOR_HPP
 #define SLUICE_DETAIL_ROUTE_MAJOR_HPP
 
@@ -38,13 +38,13 @@ namespace sluice::detail {
     return MajorKind::none;
 }
 
-/// The same for a template, whose author may say with {interaction.token} what a raw webhook path
-/// does not: that the token belongs to an interaction.
+/// Returns the kind of major parameter of a template. Its author may state with {interaction.token}
+/// that the token belongs to an interaction, which a raw webhook path does not show.
 [[nodiscard]] constexpr core::MajorKind major_kind_of_template(Segments segments) noexcept {
     const core::MajorKind kind = major_kind(segments);
     if (kind != core::MajorKind::webhook_token) return kind;
-    // By hand: string_view::find() asks whether its text is null, which g++ 12 with
-    // -fsanitize=undefined cannot tell of a template's text at compile time.
+    // A loop instead of string_view::find(), which compares its text with null: g++ 12 with
+    // -fsanitize=undefined cannot evaluate that for a template's text at compile time.
     const auto named = [](const Segment& segment) {
         std::string_view rest = segment.text;
         while (!rest.empty() && !rest.starts_with("interaction"))
@@ -82,9 +82,9 @@ struct WideId {
     return digest_within({}, id.text);
 }
 
-/// Observed, not documented (nirn-proxy, 2024-06): an interaction token is the base64 of
-/// "interaction:<id>:<random>". Those first 12 bytes are exactly these 16 characters, in base64
-/// and base64url alike, so nothing needs to be decoded.
+/// True for the token of an interaction. Observed, not documented (nirn-proxy, 2024-06): such a
+/// token is the base64 of "interaction:<id>:<random>". Its first 12 bytes are exactly these 16
+/// characters, in base64 and base64url, so no decoding is needed.
 [[nodiscard]] constexpr bool is_interaction_token(const Argument& token) noexcept {
     return token.form == ArgumentForm::text && token.text.starts_with("aW50ZXJhY3Rpb246");
 }
@@ -92,15 +92,15 @@ struct WideId {
 [[nodiscard]] inline core::Major major_of_token(core::MajorKind kind, const Argument& id,
                                                 const Argument& token) {
     const bool interaction = is_interaction_token(token);
-    // Observed 2021-03, discord-api-docs#2701: the application id before a follow-up's token is
-    // the same for the whole bot, and Discord counts per interaction.
+    // Observed 2021-03, discord-api-docs#2701: the application id before a follow-up's token is the
+    // same for the whole bot, and Discord counts per interaction.
     const WideId space = interaction ? WideId{} : wide_id(id);
     const WideId digest =
         with_text(token, [&](std::string_view text) { return digest_within(space, text); });
     return {interaction ? core::MajorKind::interaction : kind, digest.high, digest.low};
 }
 
-/// `arguments` are valid and as many as `kind` needs.
+/// Returns the major parameter. `arguments` are valid, and as many as `kind` needs.
 [[nodiscard]] constexpr core::Major major_of(core::MajorKind kind, Arguments arguments) {
     switch (kind) {
     case core::MajorKind::none:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What is known about some routes before any answer of theirs has been seen. Each rule can be
-// switched off in the options; without it the limiter learns the same from answers, at the cost of
-// a 429.
+// Rules about some routes that apply before any of their answers has arrived. Each rule can be
+// switched off in the options; the limiter then learns the same from answers, at the cost of a 429.
 #ifndef SLUICE_DETAIL_ROUTE_RULES_HPP
 #define SLUICE_DETAIL_ROUTE_RULES_HPP
 
@@ -21,8 +20,9 @@ namespace sluice::detail {
     return discord_epoch + std::chrono::milliseconds(static_cast<std::int64_t>(snowflake >> 22U));
 }
 
-/// Of the message that a request deletes. Observed, not documented (discord-api-docs#1295, 2020-01,
-/// to #8330, 2026-05): under 10 s, up to 14 days, and older have limits of their own.
+/// Returns the age class of the message that a request deletes. Observed, not documented
+/// (discord-api-docs#1295, 2020-01, to #8330, 2026-05): messages under 10 s, up to 14 days, and
+/// older have separate limits.
 [[nodiscard]] constexpr std::uint64_t age_class(std::uint64_t message,
                                                 std::chrono::nanoseconds wall_time) noexcept {
     const auto age = wall_time - created_at(message);
@@ -30,14 +30,14 @@ namespace sluice::detail {
     return age <= std::chrono::days(14) ? 1 : 2;
 }
 
-/// What tells the classes of one route apart in its identity: odd, so that no two meet.
+/// Separates the age classes of one route in its identity; odd, so that no two are equal.
 inline constexpr std::uint64_t age_class_stride = 0x9e3779b97f4a7c15ULL;
 
-/// What tells a route's requests of unusual authorisation apart in its identity.
+/// Separates a route's requests with unusual authorisation in its identity.
 inline constexpr std::uint64_t unusual_authorization = 0x6f74686572206f6eULL;
 
-/// Whether it is sent with another authorisation than is usual for its path: without the bot's
-/// token, or with it although a token stands in the path.
+/// True if the request is sent with another authorisation than is usual for its path: without the
+/// bot's token, or with it although the path contains a token.
 [[nodiscard]] constexpr bool is_unusual(const Route& asked) noexcept {
     return asked.unusual_;
 }
@@ -57,9 +57,9 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
     return std::find(writes.begin(), writes.end(), asked.id()) != writes.end();
 }
 
-/// Whether a 404 means that the webhook is gone rather than one of its messages.
-/// Discord docs, "Rate Limits": a webhook that answered 404 must not be used again. An interaction
-/// is none: its follow-ups answer 404 until its callback has run (observed 2026-06,
+/// True if a 404 means that the webhook no longer exists, not only one of its messages. Discord
+/// docs, "Rate Limits": a webhook that answered 404 must not be used again. False for interactions:
+/// their follow-ups answer 404 until the callback has run (observed 2026-06,
 /// Rapptz/discord.py#10461), and then work.
 [[nodiscard]] constexpr bool names_webhook(const Route& asked) noexcept {
     constexpr std::array<std::uint64_t, 6> names{
@@ -71,12 +71,12 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
     return std::find(names.begin(), names.end(), asked.id()) != names.end();
 }
 
-/// Whether a 401 means that the bot token is refused: nothing more may be sent with it then.
-/// False for requests without it, for paths that have a token of their own (JSON code 50027), and
-/// for routes which other individuals are authorised for.
+/// True if a 401 means that the bot token is refused: no more requests may be sent with it then.
+/// False for requests without the token, for paths with a token of their own (JSON code 50027), and
+/// for routes that other individuals are authorised for.
 [[nodiscard]] constexpr bool speaks_of_bot_token(const Route& asked) noexcept {
     // Docs, "Application Commands": a bot token gets an error. Docs, "Lobby": bearer only; POST
-    // /lobbies and .../messages/{}/moderation-metadata are the bot's.
+    // /lobbies and .../messages/{}/moderation-metadata accept the bot's token.
     constexpr std::array<std::uint64_t, 5> bearer_only{
         identity_of("PUT /applications/{}/guilds/{}/commands/permissions"),
         identity_of("PUT /applications/{}/guilds/{}/commands/{}/permissions"),
@@ -89,7 +89,7 @@ inline constexpr std::uint64_t reactions = 0x7265616374696f6eULL;
     return std::find(bearer_only.begin(), bearer_only.end(), asked.id()) == bearer_only.end();
 }
 
-/// Whether a 423 is worth another try. Discord docs, "Merging Provisional Accounts" (2026-04-09):
+/// True if a 423 is worth another try. Discord docs, "Merging Provisional Accounts" (2026-04-09):
 /// an account that is being merged is locked for a while, "wait and retry".
 [[nodiscard]] constexpr bool merges_accounts(const Route& asked) noexcept {
     constexpr std::array<std::uint64_t, 5> merges{

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A path cut into segments, and what follows from the cut alone: the normalised text of a route
-// template and its identity. Templates (at compile time) and raw request targets (at run time)
-// both come through here, which is why create_message(1) and the parsed "/channels/1/messages"
-// are one route: there is no second place where an identity is computed.
+// A path split into segments, and what depends only on them: the normalised text of a route
+// template and its identity. Templates (at compile time) and raw request targets (at run time) both
+// use this code, so create_message(1) and the parsed "/channels/1/messages" are one route: no
+// identity is computed elsewhere.
 #ifndef SLUICE_DETAIL_ROUTE_SEGMENT_HPP
 #define SLUICE_DETAIL_ROUTE_SEGMENT_HPP
 
@@ -17,7 +17,7 @@
 namespace sluice::detail {
 
 struct Segment {
-    std::string_view text; ///< the literal; of an argument its brace name or its decoded value
+    std::string_view text; ///< the literal, or an argument's brace name or decoded value
     bool argument = false;
 };
 
@@ -34,7 +34,7 @@ inline constexpr std::array<std::string_view, 6> methods{"",    "GET",   "POST",
     return 0;
 }
 
-/// FNV-1a, whose weak upper bits are repaired by the finaliser of MurmurHash3. Stable across
+/// FNV-1a, with its weak upper bits improved by the finaliser of MurmurHash3. Stable across
 /// processes and builds, so that an identity may be stored and shared.
 class TextHash {
 public:
@@ -46,7 +46,7 @@ public:
         return *this;
     }
 
-    /// Never 0, which callers keep for "none".
+    /// Returns the hash; never 0, which callers use for "none".
     [[nodiscard]] constexpr std::uint64_t value() const noexcept {
         std::uint64_t mixed = state_;
         mixed = (mixed ^ (mixed >> 33U)) * 0xff51afd7ed558ccdULL;
@@ -59,7 +59,7 @@ private:
     std::uint64_t state_ = 0xcbf29ce484222325ULL;
 };
 
-/// Gives the normalised text, "POST /channels/{}/messages", to `sink` piece by piece.
+/// Passes the normalised text, such as "POST /channels/{}/messages", to `sink` piece by piece.
 template <class Sink>
 constexpr void write_normalised(std::string_view method, Segments segments, Sink&& sink) {
     sink(method);
@@ -82,7 +82,7 @@ constexpr void write_normalised(std::string_view method, Segments segments, Sink
     return hash.value();
 }
 
-/// The same of a normalised text.
+/// Returns the identity of a normalised text.
 [[nodiscard]] constexpr std::uint64_t identity_of(std::string_view normalised) noexcept {
     return TextHash{}.add(normalised).value();
 }

@@ -3,11 +3,11 @@
 // Finds the route template in a raw request target, for proxies and for clients that build their
 // own URLs: "https://discord.com/api/v10/channels/123/messages?wait=true".
 //
-// Routes are recognised by rules, not by a table, so that a route added by Discord tomorrow works:
-//   1. A literal is a lower-case word: a letter or '@', then letters, digits, '-', '_', '.'. All
-//      else is an argument: snowflakes, emoji, most codes.
-//   2. Even a lower-case word is an argument behind a collection whose members are named by codes,
-//      or where a token stands; unless it starts with '@', as no code and no token does.
+// Routes are recognised by rules, not by a table, so that routes added by Discord later work, too:
+//   1. A literal is a lower-case word: a letter or '@', then letters, digits, '-', '_', '.'.
+//      Every other segment is an argument: snowflakes, emoji, most codes.
+//   2. A lower-case word is an argument, too, after a collection whose members are named by
+//      codes, or at the position of a token; unless it starts with '@', as no code or token does.
 // Derived from the routes in Discord's docs of 2026-08-06; tests/routes.tsv holds them all.
 #ifndef SLUICE_DETAIL_ROUTE_TARGET_HPP
 #define SLUICE_DETAIL_ROUTE_TARGET_HPP
@@ -35,14 +35,14 @@ namespace sluice::detail {
     });
 }
 
-/// Invite, template and instance codes may happen to be lower-case words, and so may the name that
-/// stands for an emoji.
+/// True if the members of a collection are named by codes: codes of invites, templates and
+/// instances may be lower-case words, and so may the name that stands for an emoji.
 [[nodiscard]] constexpr bool has_coded_members(std::string_view collection) noexcept {
     return collection == "reactions" || collection == "invites" || collection == "templates" ||
            collection == "activity-instances";
 }
 
-/// Whether `text`, coming after `before`, is an argument.
+/// True if `text`, after the segments `before`, is an argument.
 [[nodiscard]] constexpr bool is_argument(Segments before, std::string_view text) noexcept {
     if (!reads_as_literal(text)) return true;
     if (text.starts_with('@') || before.empty()) return false;
@@ -51,13 +51,13 @@ namespace sluice::detail {
     return before.size() == 2 && (first == "webhooks" || first == "interactions");
 }
 
-/// Bytes that no request line may hold. Refused in their encoded form too: no id contains them,
-/// and a proxy that logs or forwards a decoded path must not meet them.
+/// True for bytes that no request line may hold. They are refused in encoded form, too: no id
+/// contains them, and a proxy that logs or forwards a decoded path must not receive them.
 [[nodiscard]] constexpr bool is_forbidden(char c) noexcept {
     return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f;
 }
 
-/// RFC 3986, section 3.1: a scheme is written in any case.
+/// RFC 3986, section 3.1: the letter case of a scheme does not matter.
 [[nodiscard]] constexpr bool is_http(std::string_view scheme) noexcept {
     constexpr std::string_view longest = "https";
     if (scheme.size() < longest.size() - 1 || scheme.size() > longest.size()) return false;
@@ -65,7 +65,7 @@ namespace sluice::detail {
                       [](char c, char lower) { return c == lower || c == lower - 'a' + 'A'; });
 }
 
-/// The path of an absolute URL or of an absolute path, without query, fragment and last slash.
+/// Returns the path of an absolute URL or an absolute path, without query, fragment and last slash.
 [[nodiscard]] constexpr std::optional<std::string_view>
 path_of_target(std::string_view target) noexcept {
     if (!target.starts_with('/')) {
@@ -90,7 +90,7 @@ path_of_target(std::string_view target) noexcept {
     return std::nullopt;
 }
 
-/// Takes one character, or one percent-encoded byte, off the front.
+/// Removes one character, or one percent-encoded byte, from the front and returns it.
 [[nodiscard]] constexpr std::optional<char> take_decoded(std::string_view& text) noexcept {
     char taken = text.front();
     text.remove_prefix(1);
@@ -103,25 +103,25 @@ path_of_target(std::string_view target) noexcept {
     return static_cast<char>(*high << 4U | *low);
 }
 
-/// "v10"
+/// True for texts such as "v10".
 [[nodiscard]] constexpr bool is_version(std::string_view text) noexcept {
     return text.size() > 1 && text.front() == 'v' &&
            std::all_of(text.begin() + 1, text.end(), is_digit);
 }
 
-/// A request target, decoded and cut into segments. Holds its bytes, hence not copied.
+/// A request target, decoded and split into segments. Owns its bytes, and so is not copied.
 class Target {
 public:
-    /// Leaves ample room for a token, the longest argument there is.
+    /// Leaves ample room for a token, the longest kind of argument.
     static constexpr std::size_t greatest_length = 2048;
-    /// The deepest documented route has 7 segments, and 2 may stand before it.
+    /// The deepest documented route has 7 segments, and 2 may precede it.
     static constexpr std::size_t greatest_depth = 32;
 
     Target() = default;
     Target(const Target&) = delete;
     Target& operator=(const Target&) = delete;
 
-    /// False when `target` is no path to a route. To be called once.
+    /// Reads `target`. Returns false if it is not the path of a route. Call once.
     [[nodiscard]] constexpr bool read(std::string_view target) noexcept {
         if (target.size() > greatest_length) return false;
         if (std::any_of(target.begin(), target.end(), is_forbidden)) return false;
@@ -152,7 +152,7 @@ private:
         return true;
     }
 
-    /// Passes over "/api" and "/v10", then tells arguments from literals.
+    /// Skips "/api" and "/v10", then separates arguments from literals.
     [[nodiscard]] constexpr bool drop_prefix() noexcept {
         if (segments_[first_].text == "api") ++first_;
         if (first_ < depth_ && is_version(segments_[first_].text)) ++first_;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Reads a route template at compile time: "POST /channels/{channel.id}/messages". Every mistake
-// has a fault of its own, because the static_assert that reports it is all the user sees.
+// Reads a route template at compile time: "POST /channels/{channel.id}/messages". Each mistake has
+// its own fault, because the static_assert that reports it is all that the user sees.
 //
-// A brace takes a whole segment: no Discord route has an argument inside one, and an identity
-// could not be told from a raw target if it did.
+// A brace takes a whole segment: no Discord route has an argument inside a segment, and such an
+// identity could not be recognised in a raw target.
 #ifndef SLUICE_DETAIL_ROUTE_TEMPLATE_HPP
 #define SLUICE_DETAIL_ROUTE_TEMPLATE_HPP
 
@@ -23,7 +23,7 @@ template <std::size_t Size>
 struct FixedString {
     char chars[Size]{}; // an array, because a template argument needs a structural type
 
-    // Implicit, so that a literal can stand where the template argument is expected.
+    // Implicit, so that a literal can be used as the template argument.
     consteval FixedString(const char (&text)[Size]) { std::copy_n(text, Size, chars); }
 
     [[nodiscard]] constexpr std::string_view view() const noexcept { return {chars, Size - 1}; }
@@ -43,13 +43,15 @@ enum class TemplateFault {
     literal
 };
 
-/// RFC 3986 unreserved characters, and the '@' of "@me", are never percent-encoded.
+/// True for characters that are never percent-encoded: RFC 3986 unreserved characters, and the '@'
+/// of "@me".
 [[nodiscard]] constexpr bool stays_plain(char c) noexcept {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            contains("-._~@", c);
 }
 
-/// Segments that URL code removes while resolving a path; sent, they would name another route.
+/// True for segments that URL code removes while resolving a path: the request would reach another
+/// route.
 [[nodiscard]] constexpr bool is_dot_segment(std::string_view text) noexcept {
     return text == "." || text == "..";
 }
@@ -77,7 +79,7 @@ enum class TemplateFault {
     return whole ? TemplateFault::none : TemplateFault::partial_brace;
 }
 
-/// Splits off the text before `separator`; without one, takes everything.
+/// Removes and returns the text before `separator`, or all of it if there is none.
 [[nodiscard]] constexpr std::string_view take_until(std::string_view& rest, char separator) {
     const std::size_t end = std::min(index_of(rest, separator), rest.size());
     const std::string_view taken = rest.substr(0, end);
@@ -85,8 +87,8 @@ enum class TemplateFault {
     return taken;
 }
 
-/// What stands before the routes of Discord's docs and is no part of them. With it the words that
-/// make a major parameter would not be where they are looked for.
+/// True if the path starts with the prefix of the API, which precedes the routes in Discord's docs.
+/// After it, the words of a major parameter would not be at the expected position.
 [[nodiscard]] constexpr bool has_api_prefix(std::string_view path) noexcept {
     constexpr std::string_view digits = "0123456789";
     return path.starts_with("/api/") ||
@@ -111,8 +113,8 @@ enum class TemplateFault {
     return TemplateFault::none;
 }
 
-/// The segments of a template without faults. Their texts point into the template argument, which
-/// has static storage.
+/// Returns the segments of a template without faults. Their texts point into the template argument,
+/// which has static storage.
 template <FixedString Text>
 [[nodiscard]] consteval auto split_template() {
     constexpr std::string_view text = Text.view();

@@ -3,9 +3,9 @@
 // Keeps the texts of templates that were first seen in raw request targets, so that a Route can
 // point at its text and stay trivially copyable.
 //
-// Invariant: the table is bounded and never drops an entry. A proxy that is fed random paths fills
-// it once; from then on new templates have no text, but their identity, and with it every
-// decision of the limiter, does not depend on the table.
+// Invariant: the table is bounded and never drops an entry. A proxy that receives random paths
+// fills it once. After that new templates have no text; their identity does not depend on the
+// table, and neither does any decision of the limiter.
 #ifndef SLUICE_DETAIL_ROUTE_TEXTS_HPP
 #define SLUICE_DETAIL_ROUTE_TEXTS_HPP
 
@@ -26,12 +26,12 @@ class RouteTexts {
 public:
     explicit RouteTexts(std::size_t capacity) : capacity_{capacity} {}
 
-    /// The text of the template `id`, which stays where it is; empty when there is no room for it.
-    /// A known template costs a look-up, no allocation.
+    /// Returns the text of the template `id`, whose address never changes; empty if the table is
+    /// full. Adds the text if it is new. For a known template it costs a look-up and no allocation.
     [[nodiscard]] std::string_view intern(std::uint64_t id, std::string_view method,
                                           Segments segments) {
         const std::lock_guard lock{mutex_};
-        // Node-based: strings never move, short ones included.
+        // Node-based: strings never move, including short ones.
         if (const auto known = texts_.find(id); known != texts_.end()) return known->second;
         if (texts_.size() >= capacity_) return {};
         std::string text;
@@ -46,15 +46,15 @@ private:
     std::map<std::uint64_t, std::string> texts_;
 };
 
-/// The table of this program. Some 230 routes are documented.
+/// Returns the text from the table of this program. Some 230 routes are documented.
 [[nodiscard]] inline std::string_view interned_text(std::uint64_t id, std::string_view method,
                                                     Segments segments) noexcept {
-    // Never destroyed: a Route in another static object may outlive any static of ours.
+    // Never destroyed: a Route in another static object may outlive any static object here.
     static auto* const texts = new (std::nothrow) RouteTexts{4096};
     if (texts == nullptr) return {};
     try {
         return texts->intern(id, method, segments);
-    } catch (...) { // out of memory: the text is for people, the identity is enough to go on
+    } catch (...) { // out of memory: the text is only for display, the identity suffices
         return {};
     }
 }
