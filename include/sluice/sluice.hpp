@@ -12,5 +12,6 @@
 #include <sluice/response.hpp>
 #include <sluice/route.hpp>
 #include <sluice/ticket.hpp>
+#include <sluice/version.hpp>
 
 #endif
