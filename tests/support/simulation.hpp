@@ -321,7 +321,7 @@ private:
 
     void queue(std::size_t i) {
         State& state = states_[i];
-        core::Lane& lane = scheduler_->lane(lane_of(i), false, now_);
+        core::Lane& lane = scheduler_->lane(lane_of(i), {}, now_);
         if (scheduler_->try_admit(lane, now_, state.place)) {
             send(i);
         } else {
