@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A bucket is one counter at Discord as the client keeps it: a window, the places taken in it, and
-// the lanes that draw on it. Known buckets are (bucket hash, major parameter), unknown ones
-// (route, major parameter).
-// Invariant: every place ever taken comes back, by an answer, a loss that has run out, or a cancel.
+// A bucket is the client's account of one counter at Discord: a window, the places taken in it, and
+// the lanes that draw on it. The key of a known bucket is (bucket hash, major parameter), that of
+// an unknown one (route, major parameter).
+// Invariant: every place taken comes back, by an answer, by a cancel, or by the end of a loss.
 #ifndef SLUICE_CORE_BUCKET_HPP
 #define SLUICE_CORE_BUCKET_HPP
 
@@ -30,14 +30,14 @@
 
 namespace sluice::core {
 
-/// An interned bucket hash; 0 is none.
+/// An interned bucket hash; 0: none.
 using HashId = std::uint32_t;
 
 struct BucketKey {
     std::uint64_t name = 0; ///< the interned hash, or the route while the hash is unknown
     Major major;
-    /// The family of routes, where routes of this hash count apart. Two that meet in this digest
-    /// would share a bucket, which is safe.
+    /// A digest of the family of routes, if routes of this hash have separate counters. Two
+    /// families with the same digest would share a bucket, which is safe.
     std::uint32_t apart = 0;
     bool hash_known = false;
 
@@ -48,21 +48,21 @@ struct BucketKey {
     }
 };
 
-/// In one of the registry's lists.
+/// Links a bucket into one of the registry's lists.
 struct UseHook : LeavingListHook {};
-/// Among the unknown buckets of its route; once known, among those that wait for a probe of the
-/// same major parameter.
+/// Links an unknown bucket to the others of its route, and a known one to those that wait for a
+/// probe of the same major parameter.
 struct GroupHook : LeavingListHook {};
 
-/// What the registry needs to find a bucket and to know how old it is.
+/// What the registry needs to find a bucket and to know its age.
 struct BucketEntry : UseHook {
     [[no_unique_address]] BucketKey key;
     bool dormant = false;         ///< a DormantBucket rather than a Bucket
-    Time last_used = Time::min(); ///< when it was last sent to rest
+    Time last_used = Time::min(); ///< when its last use ended
 };
 
-/// A bucket that nobody has used for a while and whose window is over. Its lanes can be made again
-/// from their routes.
+/// A bucket that has not been used for a while and whose window is over. Its lanes can be made
+/// again from their routes.
 struct DormantBucket : BucketEntry {
     Window::Remains window;
 };
@@ -72,19 +72,19 @@ struct Bucket : BucketEntry, GroupHook {
     LaneList lanes;
     Bucket* merged_into = nullptr;
     /// While it has waiters: when something was last granted, answered, lost or cancelled here, or
-    /// when the first of them came.
+    /// when the first waiter came.
     Time quiet_since = Time::min();
-    Time filed = Time::min();    ///< last_used when its place among the others was last looked at
+    Time filed = Time::min();    ///< its key in the list of the registry; last_used may be later
     std::uint32_t in_flight = 0; ///< places taken and neither answered nor lost
     std::uint32_t places = 0;    ///< places that point here; differs from in_flight after a merge
     std::uint32_t queued = 0;    ///< waiters in all lanes
     bool idle = false;           ///< has neither waiters nor places; see Registry::set_idle()
     bool waits = false;          ///< is among those with waiters; see Registry::set_waiting()
-    Individual ready_for{};      ///< whose slot it waits for; see ready_queue.hpp
+    Individual ready_for{};      ///< which individual's slot it waits for; see ready_queue.hpp
     HeapPosition wake_position = nowhere;
     HeapPosition ready_position = nowhere;
 
-    /// Some list or heap of the scheduler's knows it.
+    /// True if a list or a heap of the scheduler contains it.
     [[nodiscard]] bool scheduled() const noexcept {
         return wake_position != nowhere || ready_position != nowhere || watches();
     }
@@ -93,14 +93,15 @@ struct Bucket : BucketEntry, GroupHook {
         if (watches()) GroupHook::unlink();
     }
 
-    /// Places that count now: in flight, and lost ones that may have been counted by the server.
+    /// Returns the places that count now: in flight, and lost ones that the server may have
+    /// counted. Drops losses that have run out.
     [[nodiscard]] std::int64_t out(Time now) noexcept {
         const auto flying = static_cast<std::int64_t>(in_flight);
         return rare_ ? flying + count_lost(now) : flying;
     }
 
-    /// As Window::available(), and what a sliding log has given back already. Once that is proven
-    /// it decides alone: nobody knows by how much a success without headers moves the end.
+    /// As Window::available(), plus what a sliding log has given back already. Once the log is
+    /// proven it decides alone: how far a success without headers moves the end is unknown.
     [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept {
         if (is_silent()) [[unlikely]]
             return rare_->silent->available(now, out, credit);
@@ -121,11 +122,11 @@ struct Bucket : BucketEntry, GroupHook {
         if (!has_log() || (out > 0 && !window.surely_slides())) return next;
         return lesser(next, greater(rare_->log->next(now, credit), window.blocked_until()));
     }
-    /// As Window::predict(). Whatever is lost is held for good.
+    /// As Window::predict(). Lost places are taken not to come back.
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
                                               std::int64_t ahead, Duration credit) noexcept;
-    /// The same where places are lost, as out() has left them, or in doubt. Besides them, so many
-    /// places are taken as there are requests in flight and `probes`.
+    /// As predict(), while places are lost or in doubt. Call out() before. Besides the lost ones,
+    /// the requests in flight and `probes` take a place each.
     [[nodiscard]] std::optional<Time> predict_losses(Time now, std::int64_t probes,
                                                      std::int64_t ahead, Duration credit) noexcept;
 
@@ -139,7 +140,7 @@ struct Bucket : BucketEntry, GroupHook {
             drop_silent();
         return keeps_log() ? accept_and_log(seen, credit) : accept_plain(seen, credit);
     }
-    /// The same for a bucket that is plain().
+    /// As accept(), for a bucket that is plain().
     bool accept_plain(const Observation& seen, Duration credit) noexcept {
         if (seen.received <= window.soon_begun() || !window.repeats_period(seen)) [[likely]]
             return window.accept(seen, credit);
@@ -157,37 +158,37 @@ struct Bucket : BucketEntry, GroupHook {
         rare_->silent->refuse(seen, wait);
         return true;
     }
-    /// The same by a 429 that names it, though the successes of its route name another.
+    /// Applies a 429 that names this bucket, though the successes of its route name another.
     bool refuse_hidden(const Observation& seen, Duration wait, Duration credit) {
         if (!window.known() && !is_silent()) rare().silent = std::make_unique<SilentWindow>();
         return refuse(seen, wait, credit);
     }
-    /// A success that counts here has named another bucket.
+    /// Applies a success that counts here but names another bucket.
     void accept_hidden(const Observation& seen, Duration credit) noexcept {
         if (is_silent()) return rare_->silent->succeed(seen.sent, seen.received, credit);
         if (window.known()) accept_silent(seen.received, 1, credit);
     }
-    /// A request that may count here is lost.
+    /// Notes that a request that may count here is lost.
     void lose_drawn(Time now, Duration credit) {
         if (is_silent()) return rare_->silent->lose(now, credit);
         lose(now);
     }
-    /// Whether only its 429s have shown it so far.
+    /// True if only its 429s have shown it so far.
     [[nodiscard]] bool is_silent() const noexcept { return rare_ && rare_->silent; }
-    /// Whether one request has gone first, to find out whether a window is over.
+    /// True if one request has gone first, to find out whether a window is over.
     [[nodiscard]] bool asks() const noexcept { return is_silent() && rare_->silent->asks(); }
     [[nodiscard]] std::optional<std::int64_t> hidden_limit() const noexcept {
         if (is_silent()) return rare_->silent->limit();
         return window.known() ? std::optional(window.limit()) : std::nullopt;
     }
 
-    /// Lanes of other buckets that draw on it as well.
+    /// True if lanes of other buckets draw on it as well.
     [[nodiscard]] bool is_drawn() const noexcept { return rare_ && !rare_->drawers.empty(); }
-    /// While it is drawn.
+    /// Only while is_drawn().
     [[nodiscard]] DrawList& drawers() const noexcept { return rare_->drawers; }
     void add_drawer(Draw& draw) { rare().drawers.push_back(draw); }
 
-    /// Never earlier than the last one lost.
+    /// Notes lost requests. `now` must not be earlier than at the last loss.
     void lose(Time now, std::size_t count = 1) {
         if (count == 0) return;
         for (; count > 0; --count)
@@ -195,34 +196,35 @@ struct Bucket : BucketEntry, GroupHook {
         rare_->last_lost = now;
         rare_->flew_before = in_flight;
     }
-    /// A request that was sent then is no longer in flight.
+    /// Notes that a request sent then is no longer in flight.
     void landed(Time sent) noexcept {
         if (rare_ && rare_->flew_before > 0 && sent <= rare_->last_lost) --rare_->flew_before;
     }
 
-    /// An answer to a request sent after a loss: the server has long decided about the lost one.
+    /// Applies an answer to a request sent after a loss: by then the server has decided about the
+    /// lost one.
     void settle_lost(Time sent, Time received) noexcept {
         if (rare_ && (has_lost() || in_doubt())) drop_lost_before(sent, received);
     }
-    /// Lost places have come back after the longest Reset-After seen, and no answer has come since.
-    /// While a leaky bucket has not been filled that is less than its period, and what was lost may
-    /// have filled it: one request at a time goes until an answer tells, or all must be back. As
-    /// out() has left it.
+    /// True if lost places have come back after the longest Reset-After seen, and no answer has
+    /// come since. While a leaky bucket has not been filled, that time is shorter than its period,
+    /// and the lost requests may have filled it. So one request at a time goes until an answer
+    /// tells, or until all must be back. Call out() before.
     [[nodiscard]] bool in_doubt() const noexcept { return rare_ && rare_->doubted != Time::min(); }
     [[nodiscard]] Time doubt_ends() const noexcept {
         return in_doubt() ? window.surely_full(rare_->doubted) : never;
     }
-    /// While in doubt: whether that one may go. What was under way at the loss cannot tell.
+    /// While in doubt: true if that one request may go. Requests in flight at the loss cannot tell.
     [[nodiscard]] bool may_ask() const noexcept {
         return in_flight <= rare_->flew_before && !has_lost();
     }
 
-    /// When the next lost place comes back by itself, or `never`.
+    /// Returns when the next lost place comes back by itself, or `never`.
     [[nodiscard]] Time next_lost() const noexcept {
         return has_lost() ? rare_->lost.front() + window.period() : never;
     }
 
-    /// Takes over everything that counts in `other`, which turns out to be the same counter.
+    /// Takes over all that counts in `other`, which turns out to be the same counter.
     void absorb_places(Bucket& other) {
         in_flight += other.in_flight;
         other.in_flight = 0;
@@ -243,39 +245,40 @@ struct Bucket : BucketEntry, GroupHook {
     }
 
     [[nodiscard]] bool has_several_lanes() const noexcept { return lanes.has_several(); }
-    /// Whether all of its lanes are of this family of routes.
+    /// True if all of its lanes are of this family of routes.
     [[nodiscard]] bool is_of(std::uint64_t family) const noexcept {
         return std::all_of(lanes.begin(), lanes.end(),
                            [family](const Lane& lane) { return lane.traits.family == family; });
     }
-    /// The evidence that its routes share a counter; kept once there are several.
+    /// Returns the evidence on whether its routes share a counter, and makes it if absent. Use it
+    /// once there are several routes.
     [[nodiscard]] Sharing& sharing() { return has_sharing() ? *rare_->sharing : make_sharing(); }
     [[nodiscard]] bool has_sharing() const noexcept { return rare_ && rare_->sharing; }
-    /// Under another limit what was spent shows otherwise.
+    /// Drops that evidence: under another limit, what was spent shows differently.
     void forget_sharing() noexcept {
         if (!has_sharing()) return;
         rare_->sharing.reset();
         drop_empty_rare();
     }
 
-    /// Whether more than the window has to be asked for room.
+    /// True if more than the window decides whether there is room.
     [[nodiscard]] bool unsettled() const noexcept {
         return rare_ && (!rare_->lost.empty() || in_doubt() || has_log() || is_silent());
     }
     [[nodiscard]] bool has_lost() const noexcept { return rare_ && !rare_->lost.empty(); }
-    /// Whether there is no more to know of it than its window.
+    /// True if there is nothing to know of it besides its window.
     [[nodiscard]] bool plain() const noexcept { return !rare_; }
-    /// Whether all is back that a sliding log has written down, or a silent window counted.
+    /// True if all is back that a sliding log has recorded or a silent window has counted.
     [[nodiscard]] bool all_back(Time now) noexcept {
         if (is_silent() && !rare_->silent->all_back(now)) return false;
         return !keeps_log() || rare_->log->held(now, Duration(0)) == 0;
     }
-    /// Whether its window is all that counts once all is back.
+    /// True if its window is all that counts once everything is back.
     [[nodiscard]] bool may_sleep() const noexcept {
         return !rare_ || (rare_->lost.empty() && !rare_->sharing && !in_doubt() && !rare_->silent &&
                           rare_->drawers.empty());
     }
-    /// Of a bucket that has slept.
+    /// Restores what the bucket needs besides its window after it was dormant.
     void wake_up() {
         if (!window.may_slide()) return;
         rare().log = std::make_unique<SlidingLog>(window.limit());
@@ -290,16 +293,16 @@ private:
     [[nodiscard]] Time behind_first(Time first, std::int64_t ahead, Time alone,
                                     Duration credit) const noexcept;
 
-    /// Absent while there is nothing to keep, which is the rule.
+    /// State that few buckets need; absent while there is none.
     struct Rare {
         std::unique_ptr<Sharing> sharing;
         std::unique_ptr<SlidingLog> log;      ///< while the window slides
-        std::unique_ptr<SilentWindow> silent; ///< while no headers but those of 429s have shown it
+        std::unique_ptr<SilentWindow> silent; ///< while only headers of 429s have shown it
         DrawList drawers;
-        Fifo<Time> lost;            ///< when, ascending
-        Time doubted = Time::min(); ///< the last one that came back by time alone; see in_doubt()
+        Fifo<Time> lost;            ///< when each was lost, ascending
+        Time doubted = Time::min(); ///< the last loss that ended by time alone; see in_doubt()
         Time last_lost = Time::min();
-        std::uint32_t flew_before = 0; ///< of those in flight: how many were when that was lost
+        std::uint32_t flew_before = 0; ///< of those in flight: how many were so at the last loss
     };
 
     Rare& rare() {
@@ -316,7 +319,7 @@ private:
     [[gnu::noinline]] void drop_lost_before(Time time, Time received) noexcept {
         if (rare_->doubted < time) rare_->doubted = Time::min();
         for (; has_lost() && rare_->lost.front() < time; rare_->lost.pop_front())
-            note_counted(received); // it may have been
+            note_counted(received); // it may have been counted
         drop_empty_rare();
     }
 
@@ -331,12 +334,12 @@ private:
         rare_->log.reset();
         drop_empty_rare();
     }
-    /// A request that counts, whose answer is not shown to the window.
+    /// Counts a request whose answer is not shown to the window.
     void note_counted(Time received) noexcept {
         window.note_late();
         if (keeps_log()) write_down(received);
     }
-    /// What a log tells is of use, and nothing is lost without it: not for want of memory either.
+    /// Adds to the log. The log is an improvement only, so it is dropped if memory runs out.
     void write_down(Time received) noexcept {
         try {
             rare_->log->add(received);
@@ -344,7 +347,8 @@ private:
             drop_log();
         }
     }
-    /// When the answers came to what is spent already nobody has written down, but for the first.
+    /// Seeds the log: arrival times of already spent requests are unknown, so it assumes the latest
+    /// possible. Only late() of them can have come after soon_begun().
     [[gnu::noinline]] void start_log(const Observation& seen) noexcept {
         try {
             rare().log = std::make_unique<SlidingLog>(window.limit());
@@ -357,7 +361,7 @@ private:
         }
     }
     [[gnu::noinline]] bool accept_and_log(const Observation& seen, Duration credit) noexcept {
-        if (!window.may_slide()) drop_log(); // a refusal has shown that something is not in it
+        if (!window.may_slide()) drop_log(); // a refusal has shown that the log misses something
         const bool decided_last = keeps_log() && seen.sent >= rare_->log->latest();
         if (keeps_log()) window.note_late();
         window.look_for_sliding(seen, decided_last);
@@ -374,7 +378,7 @@ private:
         if (keeps_log()) rare_->log->learn_period(window.period() + seen.unit);
         return believed;
     }
-    /// What is spent beyond all that is known was spent by somebody else.
+    /// Adds what is spent beyond all that is known here: other clients spent it.
     void complete_log(const Observation& seen) noexcept {
         if (!keeps_log() || !seen.remaining) return;
         const std::int64_t spent = window.limit() - *seen.remaining;

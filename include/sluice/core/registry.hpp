@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// Who is who: route templates to bucket hashes, hashes plus major parameters to buckets, and routes
-// plus major parameters to lanes. It makes, renames, merges and evicts; it decides nothing about
-// time.
+// Maps route templates to bucket hashes, hashes plus major parameters to buckets, and routes plus
+// major parameters to lanes. It makes, renames, merges and evicts; it makes no decision about time.
 //
-// A bucket is named by its route until an answer names its hash. Then it is renamed in place, or,
-// when a bucket of that hash and major parameter exists already, everything in it moves there: it
-// is the same counter at Discord. Both cost O(1) per lane.
+// A bucket is named by its route until an answer names its hash. Then it is renamed in place; or,
+// if a bucket of that hash and major parameter exists already, everything in it moves there: both
+// are the same counter at Discord. Both cost O(1) per lane.
 //
-// A bucket that nobody has used for a while keeps only what its window leaves behind: a third of
-// the memory. Whoever asks for it wakes it and finds it as it was.
+// A bucket that has not been used for a while becomes dormant: it keeps only what its window leaves
+// behind, a third of the memory. The next look-up wakes it, in the state that it had.
 #ifndef SLUICE_CORE_REGISTRY_HPP
 #define SLUICE_CORE_REGISTRY_HPP
 
@@ -33,28 +32,29 @@
 
 namespace sluice::core {
 
-/// What becomes of idle buckets, and when.
+/// When idle buckets become dormant, and when they are evicted.
 struct IdleLimits {
     Duration dormant_after{};  ///< at most evict_after
-    Duration evict_after{};    ///< at the latest when idle for dormant_after longer
-    std::size_t most_idle = 0; ///< more than this are evicted earlier
+    Duration evict_after{};    ///< may take dormant_after longer
+    std::size_t most_idle = 0; ///< server wall clock; orders windows, times nothing
 };
 
-/// Routes that share a bucket before any answer: nearly always one.
+/// Routes that share a bucket before any answer: nearly always one route.
 struct Family {
-    HashId hash = 0;      ///< the one learned last; 0: none yet
+    HashId hash = 0;      ///< the hash learned last; 0: none so far
     bool webhook = false; ///< its lanes have a token in their path, as in LaneTraits
     IntrusiveList<Bucket, GroupHook> unknown;
-    std::unique_ptr<Crowd> crowd; ///< once a limit shared with others has refused one
+    std::unique_ptr<Crowd> crowd; ///< present once a limit shared with others has refused one
 };
 
 class Registry {
 public:
-    /// A server that sends ever new hashes must not cost memory without end; real ones number a few
-    /// hundred. Hashes beyond this are treated as absent.
+    /// A server that keeps sending new hashes must not take memory without bound; real hashes
+    /// number a few hundred. Hashes beyond this are treated as absent.
     static constexpr std::size_t most_hashes = 65'536;
     /// The bit of a family whose requests are sent with another authorisation than is usual for
-    /// their routes: they count against another individual, so they never share a bucket.
+    /// their routes: they count against another individual, so they never share a bucket with the
+    /// others.
     static constexpr std::uint64_t other_individual = std::uint64_t{1} << 63U;
     /// Templates can come from raw URLs; beyond this their hashes are not remembered.
     static constexpr std::size_t most_routes = 16'384;
@@ -67,16 +67,17 @@ public:
     void reserve(std::size_t buckets);
 
     [[nodiscard]] Lane* find_lane(const LaneKey& key) const noexcept;
-    /// Wakes it if it is dormant, for which memory may run out.
+    /// Returns the bucket, or null. Wakes a dormant bucket, for which memory may run out.
     [[nodiscard]] Bucket* find_bucket(const BucketKey& key);
 
     /// Finds the lane, or makes it on the bucket that its route is known to draw on.
     Lane& lane(const LaneKey& key, const LaneTraits& traits);
     Bucket& bucket(const BucketKey& key);
 
-    /// 0 when the text is empty or there are too many hashes already.
+    /// Returns the id of a hash, new if need be; 0 if the text is empty or there are too many
+    /// hashes.
     HashId intern(std::string_view hash);
-    /// 0 when the hash has never been interned.
+    /// Returns the id of a hash; 0 if it has never been interned.
     [[nodiscard]] HashId find_hash(std::string_view hash) const noexcept;
     [[nodiscard]] std::string_view hash_text(HashId id) const noexcept {
         return id == 0 ? std::string_view() : std::string_view(hashes_[id - 1]->first);
@@ -85,15 +86,15 @@ public:
         return bucket.key.hash_known ? hash_text(static_cast<HashId>(bucket.key.name))
                                      : std::string_view();
     }
-    /// Whether that is the bucket's own hash.
+    /// True if this is the bucket's own hash.
     [[nodiscard]] bool hash_is(const Bucket& bucket, std::string_view hash) const noexcept {
         return !hash.empty() && hash == hash_of(bucket);
     }
 
-    /// New lanes of this family of routes draw on buckets of this hash from now on.
+    /// From now on, new lanes of this family of routes draw on buckets of this hash.
     void learn(std::uint64_t family, HashId hash);
     [[nodiscard]] HashId learned(std::uint64_t family) const noexcept;
-    /// Which bucket a lane draws on under this hash.
+    /// Returns the key of the bucket that a lane draws on under this hash.
     [[nodiscard]] BucketKey key_of(HashId hash, const Lane& lane) const noexcept {
         return key_of(hash, lane.major(), lane.traits.family);
     }
@@ -103,15 +104,16 @@ public:
         const std::uint32_t own = (family & other_individual) != 0 ? 1 : 0;
         return {hash, major_of(hash, major), counts_apart(hash) ? digest : own, true};
     }
-    /// Routes of this hash count apart from now on. False if they did already.
+    /// From now on, routes of this hash have separate counters. Returns false if they had already.
     bool split(HashId hash) noexcept {
         any_odd_ = true;
         return !std::exchange(hashes_[hash - 1]->second.apart, true);
     }
-    /// All majors of this hash draw on one bucket from now on, and until part(). False if they do
-    /// already, or must not.
+    /// From now on and until part(), all majors of this hash draw on one bucket. Returns false if
+    /// they do already, or must not.
     bool join(HashId hash) noexcept;
-    /// They count apart after all; not joined again before `until`.
+    /// The majors of this hash have separate counters after all; they are not joined again before
+    /// `until`.
     void part(HashId hash, Time until) noexcept;
     [[nodiscard]] bool may_join(HashId hash, Time now) const noexcept {
         return hashes_[hash - 1]->second.parted_until <= now;
@@ -119,29 +121,32 @@ public:
     [[nodiscard]] bool is_common(HashId hash) const noexcept {
         return any_joined_ && hashes_[hash - 1]->second.common;
     }
-    /// All answers of this hash are looked at: confirm() is false.
+    /// While a hash is suspected, confirm() is false, so that all of its answers are examined.
     void suspect(HashId hash, bool suspected) noexcept;
     [[nodiscard]] bool is_suspected(HashId hash) const noexcept {
         return any_odd_ && hashes_[hash - 1]->second.suspected;
     }
     [[nodiscard]] bool any_joined() const noexcept { return any_joined_; }
-    /// The lane does not draw on what its hash is known to count on since join() or part().
+    /// True if the lane does not draw on the bucket that its hash is known to count on since join()
+    /// or part().
     [[nodiscard]] bool is_outdated(const Lane& lane) const noexcept {
         return any_joined_ && differs(lane);
     }
-    /// A few lanes of a common bucket that nobody uses are forgotten: it never is idle itself.
+    /// Forgets a few unused lanes of a common bucket, which never becomes idle itself; stops at
+    /// `but`.
     void drop_idle_lanes(Lane& but, Time now, Duration idle) noexcept;
-    /// Of the buckets that have waiters, and perhaps some that had, each in turn; or null.
+    /// Returns the buckets that have waiters, and perhaps some that had, one with each call; null
+    /// if there is none.
     [[nodiscard]] Bucket* next_waiting() noexcept;
-    /// The bucket that a lane without a past draws on.
+    /// Returns the key of the bucket that a new lane draws on.
     [[nodiscard]] BucketKey home_of(const Major& major, std::uint64_t family) const noexcept {
         const HashId hash = learned(family);
         return hash != 0 ? key_of(hash, major, family) : BucketKey{family, major, 0, false};
     }
-    /// One bucket of the family whose own hash has not been seen yet, or null.
+    /// Returns one bucket of the family whose own hash has not been seen yet, or null.
     [[nodiscard]] Bucket* next_unknown(std::uint64_t family) noexcept;
-    /// The lane's bucket has shown its hash once more. False: that is news to others of its family,
-    /// or there is more to know of this hash than its buckets.
+    /// Notes that the lane's bucket has shown its hash once more. Returns false if that is news to
+    /// others of its family, or if the hash is split, joined or suspected.
     [[nodiscard]] bool confirm(const Lane& lane) const noexcept {
         const auto hash = static_cast<HashId>(lane.bucket->key.name);
         if (any_odd_ && hashes_[hash - 1]->second.odd()) return false;
@@ -151,7 +156,7 @@ public:
     }
 
     void rename(Bucket& bucket, const BucketKey& key);
-    /// Everything in `from` counts in `to` from now on. `from` lives on while places point at it.
+    /// From now on everything in `from` counts in `to`. `from` lives on while places point at it.
     void merge(Bucket& from, Bucket& to);
     void move_lane(Lane& lane, Bucket& to) noexcept;
 
@@ -164,21 +169,21 @@ public:
         ++bucket.places;
         set_busy(bucket);
     }
-    /// A place no longer points at this bucket.
+    /// Call when a place no longer points at this bucket.
     void drop_place(Bucket* bucket) noexcept {
         if (--bucket->places == 0 && bucket->merged_into != nullptr) drop_merged(bucket);
     }
 
-    /// The bucket has waiters or places.
+    /// Call when the bucket has waiters or places.
     void set_busy(Bucket& bucket) noexcept {
         if (!bucket.idle) return;
         bucket.idle = false;
         --idle_count_;
     }
-    /// The bucket has waiters, so that each_waiting_lane() visits it.
+    /// Call when the bucket has waiters, so that each_waiting_lane() visits it.
     void set_waiting(Bucket& bucket) noexcept;
-    /// The bucket has neither waiters nor places. If it had no waiters before, which is the rule,
-    /// this touches nothing but the bucket.
+    /// Call when the bucket has neither waiters nor places. If it had no waiters before, as is
+    /// nearly always so, this touches nothing but the bucket.
     void set_idle(Bucket& bucket, Time now) noexcept {
         bucket.last_used = now;
         if (bucket.filed == Time::min()) bucket.filed = now;
@@ -187,14 +192,14 @@ public:
         ++idle_count_;
         if (bucket.waits) stop_waiting(bucket, now);
     }
-    /// Looks at a few idle buckets, the oldest first, and sends them to sleep or evicts them.
-    /// Nothing is evicted that could be lost. Returns how many are gone. Call it with the same
+    /// Looks at a few idle buckets, the oldest first, and makes them dormant or evicts them. Evicts
+    /// nothing that is in use or still counts. Returns how many were evicted. Call it with the same
     /// limits each time.
     std::size_t sweep(Time now, const IdleLimits& limits, std::size_t steps) {
         const bool none = now < due_ && idle_count_ <= limits.most_idle;
         return none ? 0 : sweep_some(now, limits, steps);
     }
-    /// Evicts every bucket idle since `before`, dormant ones too.
+    /// Evicts every bucket that has been idle since `before`, dormant ones too. Returns how many.
     std::size_t collect(Time now, Time before);
 
     [[nodiscard]] std::size_t bucket_count() const noexcept { return buckets_.size(); }
@@ -206,35 +211,35 @@ public:
         for (Lane* lane : lanes_)
             visit(*lane);
     }
-    /// Buckets and dormant ones, in no order.
+    /// Visits all buckets, dormant ones too, in no order.
     template <class Visitor>
     void each_bucket(Visitor visit) const {
         for (BucketEntry* entry : buckets_)
             visit(*entry);
     }
-    /// Families of routes whose hash is known: visit(family, hash).
+    /// Visits the families of routes whose hash is known: visit(family, hash).
     template <class Visitor>
     void each_learned(Visitor visit) const {
         for (const auto& [family, known] : families_) {
             if (known.hash != 0) visit(family, hash_text(known.hash));
         }
     }
-    /// Hashes whose routes count apart.
+    /// Visits the hashes whose routes have separate counters.
     template <class Visitor>
     void each_split(Visitor visit) const {
         for (const auto& [text, known] : hash_ids_) {
             if (known.apart) visit(std::string_view(text));
         }
     }
-    /// Hashes whose majors draw on one bucket.
+    /// Visits the hashes whose majors draw on one bucket.
     template <class Visitor>
     void each_joined(Visitor visit) const {
         for (const auto& [text, known] : hash_ids_) {
             if (known.common) visit(std::string_view(text));
         }
     }
-    /// All lanes that have waiters, and others of their buckets. `visit` may empty queues and send
-    /// the lane's own bucket to rest, and must not touch other buckets.
+    /// Visits all lanes that have waiters, and others of their buckets. `visit` may empty queues
+    /// and make the lane's own bucket idle, and must not touch other buckets.
     template <class Visitor>
     void each_waiting_lane(Visitor visit) {
         for (auto at = waiting_.begin(); at != waiting_.end();) {
@@ -244,8 +249,8 @@ public:
         }
     }
 
-    /// Lanes of this webhook that are where their routes are known to be. One step for each family
-    /// of webhooks' routes. `visit` as above.
+    /// Visits the lanes of this webhook that draw on the bucket known for their routes. One step
+    /// for each family of webhook routes. `visit` as above.
     template <class Visitor>
     void each_lane_of_webhook(const Major& major, Visitor visit) {
         const auto visit_all = [&](const BucketKey& key) {
@@ -292,9 +297,9 @@ private:
     struct KnownHash {
         HashId id = 0;
         bool apart = false;  ///< its routes do not share a counter
-        bool common = false; ///< its majors do
+        bool common = false; ///< its majors share a counter
         bool suspected = false;
-        Time parted_until = Time::min(); ///< before that they are not joined
+        Time parted_until = Time::min(); ///< they are not joined before this
         [[nodiscard]] bool odd() const noexcept { return apart || common || suspected; }
     };
 
@@ -304,7 +309,7 @@ private:
     [[nodiscard]] bool counts_apart(HashId hash) const noexcept {
         return any_odd_ && hashes_[hash - 1]->second.apart;
     }
-    /// Of its bucket, for a lane of this major.
+    /// Returns the major parameter of the bucket on which a lane of this major draws.
     [[nodiscard]] Major major_of(HashId hash, const Major& major) const noexcept {
         return is_common(hash) ? Major() : major;
     }
@@ -327,26 +332,26 @@ private:
 
     Set<Lane, LaneKey> lanes_;
     Set<BucketEntry, BucketKey> buckets_;
-    // Two that stay small and are asked only when something is new.
+    // Two tables that stay small and are asked only when something is new.
     std::map<std::uint64_t, Family> families_;
-    std::vector<std::uint64_t> webhook_families_; // of those the ones of webhooks
+    std::vector<std::uint64_t> webhook_families_; // those of webhooks among families_
     std::map<std::string, KnownHash, std::less<>> hash_ids_;
-    std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by their id, less one
-    bool any_odd_ = false;                                         // of the hashes
-    bool any_joined_ = false;                                      // ever
+    std::vector<std::pair<const std::string, KnownHash>*> hashes_; // by id - 1
+    bool any_odd_ = false;                                         // some hash is or was odd()
+    bool any_joined_ = false;                                      // some hash was joined once
     // Every bucket is in one of three lists. Use does not move it, which would touch its
-    // neighbours: whoever looks for old ones files those again that have been used since.
+    // neighbours; the search for old buckets puts those at the end that have been used since.
     using UseList = IntrusiveList<BucketEntry, UseHook>;
     UseList filed_; // ascending by Bucket::filed, more or less
     UseList waiting_;
-    UseList merged_;  // in no table any more: places of theirs are still out
-    UseList dormant_; // in the order in which they fell asleep
+    UseList merged_;  // in no table any more: some of their places are still out
+    UseList dormant_; // in the order in which they became dormant
     std::size_t idle_count_ = 0;
-    Time due_ = Time::min(); // before that a sweep finds nothing to do for age
+    Time due_ = Time::min(); // before that no bucket is due for its age
 };
 
 inline Registry::~Registry() {
-    // Places may outlive this only as dead numbers; whoever owns both drops them first.
+    // Places that outlive the registry are not used any more; the owner of both drops them first.
     for (Lane* lane : lanes_)
         delete lane;
     while (!merged_.empty()) {
@@ -398,7 +403,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     auto made = std::make_unique<Bucket>();
     made->key = key;
     Family* const route = key.hash_known ? nullptr : entry(key.name);
-    buckets_.insert(made.get()); // behind all else that may run out of memory
+    buckets_.insert(made.get()); // after everything else that may run out of memory
     filed_.push_back(*made);
     if (route != nullptr) route->unknown.push_back(*made);
     return *made.release();
@@ -414,7 +419,7 @@ inline Bucket& Registry::bucket(const BucketKey& key) {
     if (made->traits.family == 0) made->traits.family = key.route;
     const std::uint64_t family = made->traits.family;
     made->bucket = &bucket(home_of(key.major, family));
-    // An interaction's token does not always show that it is one.
+    // A token does not always show that it belongs to an interaction.
     if (made->major().kind == MajorKind::interaction) made->traits.exempt = true;
     made->family = entry(family);
     if (traits.webhook || traits.path_token) add_webhook_family(family);
@@ -432,7 +437,7 @@ inline HashId Registry::find_hash(std::string_view hash) const noexcept {
     if (hash.empty()) return 0;
     if (const HashId known = find_hash(hash)) return known;
     if (hashes_.size() >= most_hashes) return 0;
-    hashes_.push_back(nullptr); // before it has an id, so that nothing is lost to a throw
+    hashes_.push_back(nullptr); // before it has an id, so that an exception loses nothing
     const auto id = static_cast<HashId>(hashes_.size());
     hashes_.back() = &*hash_ids_.emplace(hash, KnownHash{id}).first;
     return id;

@@ -15,7 +15,7 @@
 // burst have told how steady the path is.
 //
 // Invariant: told < limit implies a deadline. So a queue in front of this window always has a
-// request in flight or a moment, strictly ahead, at which it is looked at again.
+// request in flight or a moment, strictly in the future, at which it is looked at again.
 #ifndef SLUICE_CORE_WINDOW_HPP
 #define SLUICE_CORE_WINDOW_HPP
 
@@ -31,50 +31,53 @@
 
 namespace sluice::core {
 
-/// What one answer says of the counter it was decided on. Absent fields were absent or unusable.
+/// What one answer says about the counter that it was decided on. Absent fields were absent or
+/// unusable.
 struct Observation {
     Time sent{};     ///< when the ticket was issued
     Time received{}; ///< when the answer was handed over
     NonNegative<std::int64_t> limit;
     NonNegative<std::int64_t> remaining;
-    NonNegative<Duration> reset;       ///< server wall clock; orders windows, never timed against
+    NonNegative<Duration> reset;       ///< server wall clock; orders windows, times nothing
     NonNegative<Duration> reset_after; ///< relative to the moment the server looked
     Duration unit = std::chrono::milliseconds(1); ///< one unit of reset_after's last digit
 };
 
 class Window {
 public:
-    /// A bucket's period while no answer has named one.
+    /// The period of a bucket while no answer has named one.
     static constexpr Duration default_period = std::chrono::seconds(1);
-    /// API nodes' clocks differ: two Resets closer than this name one window.
+    /// API nodes' clocks differ: two Resets that lie closer together name one window.
     static constexpr Duration reset_tolerance = std::chrono::milliseconds(50);
-    /// What two nodes' clocks differ by in a healthy fleet: a Reset that rises by less may not have
-    /// risen at all.
+    /// How much the clocks of two nodes differ in a healthy fleet. A Reset that rises by less may
+    /// not have risen at all.
     static constexpr Duration clock_difference = std::chrono::milliseconds(20);
-    /// Two Resets of one end differ by rounding alone.
+    /// Two Resets of the same end differ by rounding alone, which is at most this.
     static constexpr Duration reset_rounding = std::chrono::milliseconds(1);
     /// So many Resets in a row that name one end show that all nodes' clocks agree; two may do so
-    /// by chance. Once they disagreed it takes many more.
+    /// by chance. After a disagreement it takes many more.
     static constexpr std::int8_t clocks_agree = 4;
     static constexpr std::int8_t clocks_differ = -100;
-    /// They differ by more than that, so that no Reset tells how far another has risen.
+    /// The clocks differ by more than clock_difference, so no Reset tells how far another has
+    /// risen.
     static constexpr std::int8_t clocks_stray = -128;
 
-    /// API nodes' clocks differ, and with them what is left until one and the same Reset.
+    /// API nodes' clocks differ, and so does the time left until one and the same Reset.
     static constexpr Duration doubt_of_slides = std::chrono::milliseconds(100);
-    /// Of a larger limit no log is kept.
+    /// No log is kept of a larger limit.
     static constexpr std::int16_t longest_log = 1'024;
-    /// Whether it gives each request back by itself, a period after it was spent.
+    /// Whether the bucket is a sliding log: each request comes back by itself, a period after it
+    /// was spent.
     enum class Slides : std::int8_t {
         unknown,
-        may,   ///< its end moves; so does that of a leaky bucket
-        seems, ///< or each request keeps all others spent for another period
+        may,   ///< its end moves, as that of a leaky bucket does
+        seems, ///< not leaky, but each request may keep all others spent for another period
         proven,
-        refuted ///< it seemed so, and then refused one that would have been back
+        refuted ///< it seemed so, and then refused a request whose slot would have been back
     };
 
-    /// All that a window leaves behind which is over, with nothing in flight: what holds whichever
-    /// comes next.
+    /// What a window leaves behind that is over, with nothing in flight: all that holds for any
+    /// window after it.
     struct Remains {
         [[no_unique_address]] DripDetector::Bounds drip;
         std::int8_t agreement = 0;
@@ -82,11 +85,12 @@ public:
         bool answered = false;
         bool narrowed = false;
         bool counts_late = false;
-        std::int32_t told = 0; ///< in flight at once, of a bucket without a limit; others are full
+        /// While no limit is known: how many may be in flight. Otherwise that of a full window.
+        std::int32_t told = 0;
         std::int32_t limit = 0;
         Duration period{0};
     };
-    /// The same of a window that is still open, told from some moment on.
+    /// The state of a window that is still open, relative to some moment.
     struct Saved {
         Remains remains;
         std::int64_t left = 0;         ///< told()
@@ -100,7 +104,7 @@ public:
     }
 
     Window() = default;
-    /// `over`: by when it was, with the answers to all that had been sent before.
+    /// `over`: by then the window was over, and all requests sent before were answered.
     Window(const Remains& before, Time over) noexcept
         : told_(before.told),
           limit_(before.limit),
@@ -113,41 +117,45 @@ public:
           narrowed_(before.narrowed),
           counts_late_(before.counts_late) {}
 
-    /// As it was at `then`, but for which answers it has seen: the first from now on is believed.
+    /// The state of `saved` at `then`, without which answers it has seen: the next answer is
+    /// believed.
     Window(const Saved& saved, Time then) noexcept;
     [[nodiscard]] Saved save(Time now) const noexcept;
 
-    /// Whether an answer with rate-limit headers has been seen.
+    /// True if an answer with rate-limit headers has been seen.
     [[nodiscard]] bool known() const noexcept { return limit_ > 0; }
-    /// Whether any request has been accepted: until then one probe flies alone, and a refused probe
-    /// is repeated as a probe.
+    /// True if any request has been accepted. Until then a single probe is in flight, and a refused
+    /// probe is repeated as a probe.
     [[nodiscard]] bool answered() const noexcept { return answered_ || known(); }
     [[nodiscard]] bool drips() const noexcept { return drip_.drips(); }
-    /// The least time between two slots that is possible; 0 while unknown.
+    /// Returns a lower bound of the time between two slots; 0 while unknown.
     [[nodiscard]] Duration interval() const noexcept { return drip_.interval(); }
     [[nodiscard]] bool counts_late() const noexcept { return counts_late_; }
-    /// Whether a log of what was answered may be of use; see sliding_log.hpp.
+    /// True if a log of the answers may be of use; see sliding_log.hpp.
     [[nodiscard]] bool may_slide() const noexcept {
         return slides_ >= Slides::may && slides_ <= Slides::proven && !drip_.drips();
     }
     [[nodiscard]] bool slides() const noexcept { return may_slide() && slides_ != Slides::may; }
-    /// False: who believes it, tries with one request first.
+    /// True once the sliding log is confirmed. If it is only suspected, send one trial request
+    /// first.
     [[nodiscard]] bool surely_slides() const noexcept {
         return slides_ == Slides::proven && may_slide();
     }
-    /// What an answer that came later than soon_begun() shows of that, to be asked of each before
-    /// accept(): whether look_for_sliding() has to see it, nearly never.
+    /// Call before accept(), for each answer received later than soon_begun(). Returns true if
+    /// Reset-After still spans a whole period, which suggests a sliding log: then
+    /// look_for_sliding() has to see the answer. That is rare. Also counts the answer as late.
     [[nodiscard]] bool repeats_period(const Observation& seen) noexcept {
         note_late();
         return names_period(seen);
     }
-    /// And what accept() has learned from it.
+    /// Call after accept(): notes if the answer has ruled out a leaky bucket.
     void rule_out_drips() noexcept {
         if (slides_ == Slides::may && !drip_.may_drip()) slides_ = Slides::seems;
     }
-    /// `decided_last`: after all that were answered before.
+    /// Looks for a sliding log in one answer. `decided_last`: the server decided it after all that
+    /// were answered before.
     void look_for_sliding(const Observation& seen, bool decided_last) noexcept;
-    /// Of what is spent, how many at most were answered later than soon_begun().
+    /// Returns an upper bound of how many spent requests were answered later than soon_begun().
     [[nodiscard]] std::int64_t late() const noexcept { return late_; }
     [[nodiscard]] Time soon_begun() const noexcept { return begun_ + doubt_of_slides; }
     void note_late() noexcept {
@@ -158,71 +166,78 @@ public:
     [[nodiscard]] Duration period() const noexcept {
         return period_ > Duration(0) ? period_ : default_period;
     }
-    /// By then all that was spent at `since` is back, whatever the algorithm: a Reset-After is at
-    /// least the time that one slot of a leaky bucket takes.
+    /// Returns when all that was spent at `since` is back, whatever the algorithm: a Reset-After is
+    /// at least the time that one slot of a leaky bucket takes.
     [[nodiscard]] Time surely_full(Time since) const noexcept {
         return drip_.drips() ? since + period() : later(since, limit_, period());
     }
-    /// When the bucket is full again, seen from here without credit; nothing when nothing is known
-    /// to be spent.
+    /// Returns when the bucket is full again, in client time without credit; nothing if nothing is
+    /// known to be spent.
     [[nodiscard]] std::optional<Time> deadline() const noexcept {
         return has_deadline_ ? std::optional(deadline_) : std::nullopt;
     }
-    /// Nothing that this client has sent is known to be spent in the window of a request sent then.
+    /// True if nothing that this client sent is known to be spent in the window of a request sent
+    /// then.
     [[nodiscard]] bool untouched(Time sent) const noexcept {
         return !has_deadline_ && sent >= rolled_;
     }
     [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
-    /// Whether something is known to be spent. If so, accept() has no use for the credit where the
+    /// True if something is known to be spent. Then accept() has no use for the credit where the
     /// answer names an end.
     [[nodiscard]] bool spent() const noexcept { return has_deadline_; }
-    /// Whether available() is the same for every credit up to `most`.
+    /// True if available() is the same for every credit up to `most`.
     [[nodiscard]] bool indifferent(Time now, Duration most) const noexcept {
         return !has_deadline_ || now >= deadline_ || (now < deadline_ - most && !drip_.drips());
     }
 
-    /// Whether one more may go for certain when `out` places are taken, and no end of a window is
-    /// so near that the credit, which is at most `most`, decides. False may mean anything.
+    /// True if one more request certainly may go while `out` places are taken, and no end of a
+    /// window is so near that the credit, which is at most `most`, decides. False proves nothing.
+    /// Rolls the window if it is over.
     [[nodiscard]] bool surely_admits(Time now, std::int64_t out, Duration most) noexcept {
         if (now < blocked_until_ || !indifferent(now, most)) return false;
         roll(now, Duration(0));
         return told() > out;
     }
 
-    /// Requests that may go at `now` when `out` places are taken. May be negative.
+    /// Returns how many requests may go at `now` while `out` places are taken; may be negative.
+    /// Rolls the window if it is over.
     [[nodiscard]] std::int64_t available(Time now, std::int64_t out, Duration credit) noexcept;
 
-    /// The next moment after `now` at which available() can rise by itself, or `never`. It is the
-    /// solution of the comparison that available() makes, so waking then is neither early nor late.
+    /// Returns the next moment after `now` at which available() can rise without an answer, or
+    /// `never`. It solves the comparison that available() makes, so waking then is neither early
+    /// nor late.
     [[nodiscard]] Time next_change(Time now, std::int64_t out, Duration credit) const noexcept;
 
-    /// When `ahead` further requests plus one could have gone at the soonest; nothing while that
-    /// may be now but hangs on an answer which is still under way. Of the `out` places `held` come
+    /// Predicts the earliest time for one request behind `ahead` others. Returns nothing if that
+    /// may be now but depends on an answer still in flight. Of the `out` places taken, `held` come
     /// back by time alone.
     [[nodiscard]] std::optional<Time> predict(Time now, std::int64_t out, std::int64_t held,
                                               std::int64_t ahead, Duration credit) const noexcept;
 
-    /// A request was accepted and its answer carries at least one rate-limit header. False: it
-    /// names an earlier end than this window's and was not believed, though it was sent after this
-    /// window had begun.
+    /// Applies the answer to an accepted request that has at least one rate-limit header. Returns
+    /// false if the answer names an earlier end than this window's and was not believed, though its
+    /// request was sent after this window had begun.
     bool accept(const Observation& seen, Duration credit) noexcept;
-    /// Of such an answer: it is of another counter, and what it says is left has to hold for both.
+    /// Applies an answer that was not believed because it is of another counter: its `remaining`
+    /// has to hold for both.
     void hold_to(const Observation& seen) noexcept {
         if (seen.remaining) told_ = lesser(told_, count_of(*seen.remaining));
     }
 
-    /// A request was refused because this counter is spent. `wait` is what the refusal told.
-    /// False: it speaks of a window that is over, so nothing but that request has to wait.
+    /// Applies a refusal because this counter is spent. `wait` is what the refusal told. Returns
+    /// false if it is about a window that is over: then only that request has to wait.
     bool refuse(const Observation& seen, Duration wait, Duration credit) noexcept;
 
-    /// A request was accepted and its answer says nothing about limits.
+    /// Applies the answer to an accepted request that says nothing about limits. While no limit is
+    /// known, up to `width` requests may be in flight.
     void accept_silent(Time received, std::int64_t width, Duration credit) noexcept;
 
-    /// Refused without headers: one at a time from here on, doubling with each success.
+    /// Begins a slow start after a refusal without headers: one request in flight, doubling with
+    /// each success. No effect if the limit is known.
     void narrow() noexcept;
 
-    /// Answers of another counter have been taken for this one's: the least allowance and the
-    /// latest end that they named hold until then, and the end may lie anywhere.
+    /// Call when answers of another counter have been taken for this one's. The lowest allowance
+    /// and the latest end that they named hold until that end, and the true end may lie anywhere.
     void distrust() noexcept {
         drip_ = DripDetector();
         has_window_ = has_deadline_;
@@ -241,7 +256,7 @@ public:
     void block_until(Time until) noexcept { blocked_until_ = std::max(blocked_until_, until); }
 
 private:
-    /// There are as many windows as buckets, and counts beyond this mean nothing.
+    /// Small, because there are as many windows as buckets; counts beyond this have no meaning.
     using Count = std::int32_t;
     [[nodiscard]] static constexpr Count count_of(std::int64_t number) noexcept {
         constexpr std::int64_t most = std::numeric_limits<Count>::max();
@@ -286,11 +301,13 @@ private:
     void learn_period(Duration reset_after) noexcept;
     void check() const noexcept { assert(!known() || told() >= limit_ || has_deadline_); }
 
-    // told_: the least `remaining` of this window; while unknown, how many may be in flight.
+    // told_: the lowest `remaining` of this window; while no limit is known, how many may be in
+    // flight.
     Count told_ = 1;
-    Count limit_ = 0;       // 0: unknown
-    Count silent_ = 0;      // successes that told no count, which told_ may not have in it yet
-    std::int16_t late_ = 0; // how many answers came later than soon after begun_, or more
+    Count limit_ = 0;  // 0: unknown
+    Count silent_ = 0; // successes without `remaining`, which told_ may not include yet
+    // At most so many answers came later than soon_begun(), up to longest_log.
+    std::int16_t late_ = 0;
     Slides slides_ = Slides::unknown;
     Time silent_at_{};       // when the last of silent_ was received
     Time deadline_{};        // without credit
@@ -298,19 +315,19 @@ private:
     Time low_ = Time::min(); // the window's end lies in [low_, high_]
     Time high_ = Time::max();
     Duration reset_{0}; // the latest Reset of this window, server time
-    Duration sharp_{0}; // end less Reset, of the answer of this window where that is least
+    Duration sharp_{0}; // the lowest end less Reset of any answer of this window
     Time rolled_ = Time::min();
-    Time begun_{};                  // this window had begun by then, so every earlier one was over
-    Time limit_sent_ = Time::min(); // when the request was sent whose answer set limit_
+    Time begun_{};                  // this window had begun by then; all earlier ones were over
+    Time limit_sent_ = Time::min(); // send time of the request whose answer set limit_
     Time blocked_until_ = Time::min();
     Duration period_{0};
     [[no_unique_address]] DripDetector drip_; // the flags below fill up its last word
-    std::int8_t agreement_ = 0; // Resets that named one end since two did not; up to clocks_agree
+    std::int8_t agreement_ = 0; // Resets in a row that named one end; up to clocks_agree
     bool has_deadline_ = false;
     bool has_window_ = false;
     bool has_reset_ = false;
     bool answered_ = false;
-    bool narrowed_ = false;    // refused while unknown: the width has to be earned
+    bool narrowed_ = false;    // refused while no limit was known: slow start
     bool counts_late_ = false; // the server reports before it counts: remaining is one too high
 };
 
@@ -371,10 +388,10 @@ inline std::optional<Time> Window::predict(Time now, std::int64_t out, std::int6
     Window then = *this;
     const std::int64_t room = then.available(start, out, credit);
     if (wanted <= room) return start;
-    // What is under way may have been counted already, or not at all.
+    // What is in flight may have been counted already, or not at all.
     if (wanted <= room + (out - held)) return std::nullopt;
     if (!then.has_deadline_) {
-        // Full, or unknown: whatever is missing is in flight. Requests behind a full window's worth
+        // Full, or unknown: what is missing is in flight. Requests behind a full window's worth
         // wait for windows that have not begun yet.
         if (!known() || wanted <= then.told()) return std::nullopt;
         return later(start, (wanted + held - 1) / limit_, period());

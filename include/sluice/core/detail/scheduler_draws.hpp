@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Scheduler: lanes that draw on further buckets beside their own; see draw.hpp. Included by
+// Scheduler: lanes that draw on further buckets besides their own; see draw.hpp. Included by
 // core/scheduler.hpp only.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_DRAWS_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_DRAWS_HPP
@@ -17,7 +17,8 @@
 
 namespace sluice::core {
 
-/// visit(draw, its bit). A lane may have moved to a bucket that it draws on: such a draw sleeps.
+/// Calls visit(draw, its bit). A lane may have moved to a bucket that it draws on: such a draw has
+/// no effect meanwhile.
 template <class Visitor>
 void Scheduler::each_draw(const Lane& lane, DrawMask mask, Visitor visit) {
     DrawMask bit = 1;
@@ -27,7 +28,8 @@ void Scheduler::each_draw(const Lane& lane, DrawMask mask, Visitor visit) {
     }
 }
 
-/// Finds it or makes it. Null: the lane has as many as it may.
+/// Finds the draw or makes it, and notes that it was shown. Returns null if the lane has as many as
+/// it may.
 [[gnu::noinline]] inline Draw* Scheduler::draw_on(Lane& lane, Bucket& bucket, bool hidden,
                                                   Time now) {
     int count = 0;
@@ -54,8 +56,8 @@ inline const Draw* Scheduler::find_draw(const Lane& lane, const BucketKey& key) 
     return draw;
 }
 
-/// Probes of the same major parameter are not counted: they may turn out to draw on another
-/// bucket, and nobody would tell those who wait here.
+/// Returns the room in a bucket. Probes of the same major parameter are not counted: they may turn
+/// out to draw on another bucket, and nothing would then wake the lanes that wait here.
 inline std::int64_t Scheduler::room_in(Bucket& bucket, Time now) {
     const std::int64_t room = bucket.available(now, bucket.out(now), credit_for(bucket, now));
     if (!bucket.in_doubt()) return room;
@@ -70,15 +72,15 @@ inline bool Scheduler::has_room_in_all(const Lane& lane, Time now) {
     return room;
 }
 
-/// Whether this lane, of another bucket, has an earlier request that could go but for its turn.
+/// True if this lane, of another bucket, has an earlier request that waits for its turn only.
 inline bool Scheduler::goes_before(Lane& lane, Time now, std::uint64_t arrival) {
     return lane.queued != 0 && lane.waiting.front().place.arrival < arrival &&
            lane_status(lane, now).may_go(now) && available(*lane.bucket, now) > 0 &&
            has_room_in_all(lane, now);
 }
 
-/// Whether there is room in `bucket` for a request of `lane` and for all of other buckets that draw
-/// on it and came before.
+/// True if `bucket` has room for a request of `lane` and for all earlier requests of other buckets
+/// that draw on it.
 inline bool Scheduler::has_turn_in(Bucket& bucket, const Lane& lane, Time now,
                                    std::uint64_t arrival) {
     std::int64_t room = room_in(bucket, now);
@@ -122,8 +124,8 @@ inline bool Scheduler::has_turn_in(Bucket& bucket, const Lane& lane, Time now,
     });
 }
 
-/// A success that `counter` has described. What no success describes counts it silently; of
-/// buckets that some answers name, those that this one does not name were not spent.
+/// Counts a success that `counter` has described. A bucket that only 429s name counts it silently.
+/// A bucket that some answers name was not spent by an answer that does not name it.
 [[gnu::noinline]] inline void Scheduler::spend_draws(const Lane& lane, const Bucket& counter,
                                                      const Answer& answer, Time now) {
     each_draw(lane, answer.draws, [&](Draw& draw, DrawMask) {
@@ -137,8 +139,8 @@ inline bool Scheduler::has_turn_in(Bucket& bucket, const Lane& lane, Time now,
     each_draw(lane, mask, [&](Draw& draw, DrawMask) { draw.bucket->lose_drawn(now, credit(now)); });
 }
 
-/// The bucket that a refusal names beside the lane's own. A limit that it tells is learned, and the
-/// lane draws on it from now on.
+/// Returns the bucket that a refusal names besides the lane's own, or null. If the refusal tells a
+/// limit, it is learned, and the lane draws on that bucket from now on.
 inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now) {
     const bool tells = answer.seen.limit.value_or(0) > 0;
     const HashId hash = tells ? registry_.intern(answer.hash) : registry_.find_hash(answer.hash);
@@ -150,9 +152,10 @@ inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now)
     return &named;
 }
 
-/// The bucket that an answer names beside the lane's own, or null if the lane's own is meant, or
-/// follows. An error answer may describe another limit than successes do, and moves no lane. One
-/// whose successes come back to the hash that they have just left draws on both.
+/// Returns the bucket that an answer names besides the lane's own, or null if it means the lane's
+/// own or one that the lane moves to. An error answer may describe another limit than successes do,
+/// and moves no lane. A lane whose successes come back to the hash that they have just left draws
+/// on both.
 [[gnu::noinline]] inline Bucket* Scheduler::named_beside(Lane& lane, HashId hash,
                                                          const Answer& answer, Time now) {
     constexpr int least_error = 400;
@@ -165,14 +168,14 @@ inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now)
     const bool late = answer.seen.sent <= lane.hash_sent;
     if (!error && !drawn && !left) return nullptr;
     if (!drawn && left && late) return nullptr; // it was sent before the lane left
-    // Nothing but the other one is shown any more.
+    // For long, only the other bucket has been shown.
     if (!error && drawn && answer.seen.sent > lane.hash_sent + Draw::kept_for) return nullptr;
     Bucket& named = registry_.bucket(key);
     draw_on(lane, named, false, now);
     return &named;
 }
 
-/// What has changed in this bucket may let others go that draw on it.
+/// Serves lanes of other buckets that draw on this one. Call after a change in it.
 [[gnu::noinline]] inline void Scheduler::serve_drawers(Bucket& bucket, Time now) {
     if (!bucket.is_drawn()) return;
     for (Draw& draw : bucket.drawers()) {
@@ -181,7 +184,8 @@ inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now)
     }
 }
 
-/// And what has changed in one request of this lane.
+/// Serves the lanes that share buckets with this one. Call after a change in one request of this
+/// lane. Drops stale draws while nothing of it is in flight.
 [[gnu::noinline]] inline void Scheduler::serve_draws(Lane& lane, Time now) {
     each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
         if (draw.bucket->queued != 0) serve(*draw.bucket, now);
@@ -190,8 +194,8 @@ inline Bucket* Scheduler::refused_by(Lane& lane, const Answer& answer, Time now)
     if (lane.in_flight == 0) drop_stale_draws(lane, now);
 }
 
-/// A limit that has refused nothing for long may be larger now, or gone: as many as it let pass go
-/// again, then one at a time, doubling with each success.
+/// Drops draws on limits that have refused nothing for long: they may be larger now, or gone. Then
+/// as many requests as they let pass go again, then one at a time, and one more with each success.
 inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
     for (std::unique_ptr<Draw>* at = &lane.draws; *at;) {
         const Draw& draw = **at;
@@ -210,9 +214,9 @@ inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
     }
 }
 
-/// When to look again at a lane that has waiters, as far as draws are in its way.
+/// Returns when to look again at a lane that has waiters, as far as draws block it.
 [[gnu::noinline]] inline Time Scheduler::wake_of_draws(const Lane& lane, Time now) {
-    const Time soon = now + 2 * longest_silence; // a fallback: answers serve those who draw
+    const Time soon = now + 2 * longest_silence; // a fallback: answers serve the lanes that draw
     bool room = available(*lane.bucket, now) > 0;
     Time wake = never;
     each_draw(lane, all_draws, [&](Draw& draw, DrawMask) {
@@ -223,10 +227,10 @@ inline void Scheduler::drop_stale_draws(Lane& lane, Time now) {
                                       bucket.next_lost(), bucket.doubt_ends()});
         wake = std::min(wake, change != never ? change : soon); // at the latest; an answer tells
     });
-    return room ? soon : wake; // if there is room it is the turn of others
+    return room ? soon : wake; // if there is room, others go first
 }
 
-/// The same for all that the lane draws on, where its own bucket lets it go at `at`.
+/// Returns when all that the lane draws on has room, where its own bucket admits it at `at`.
 [[gnu::noinline]] inline std::optional<Time> Scheduler::predict_draws(const Lane& lane,
                                                                       std::optional<Time> at,
                                                                       Time now, std::int64_t ahead,

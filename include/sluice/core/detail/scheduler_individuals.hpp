@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// Scheduler: what is left to ask once a bucket has room, and who of those that wait for it goes
+// Scheduler: what else decides once a bucket has room, and which of the buckets that wait goes
 // next: the individual that a request counts against, and the address. Included by
 // core/scheduler.hpp only.
 //
-// Interactions are nobody's until one of them meets a 429 of the global limit: then somebody counts
-// them, and from what is known that can only be the address. So for an hour they take its slots.
+// Interactions count against no individual until one of them meets a 429 of the global limit. That
+// shows that they are counted, and as far as is known only the address can be. So for an hour they
+// take slots of the address.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_INDIVIDUALS_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_INDIVIDUALS_HPP
 
@@ -19,7 +20,8 @@
 
 namespace sluice::core {
 
-/// Whether the individual may send one more. What concerns all of the address is asked apart.
+/// True if the individual may send one more request. What blocks the whole address is asked
+/// separately.
 inline bool Scheduler::lets_go(Individual who, Time now) {
     const auto credit_now = [&] { return credit(now); };
     if (outage_of(who).start.opens(now) > now) return false;
@@ -34,7 +36,7 @@ inline bool Scheduler::lets_go(Individual who, Time now) {
     });
 }
 
-/// The next moment after `now` at which lets_go() may become true by itself, or `never`.
+/// Returns the next moment after `now` at which lets_go() may become true by itself, or `never`.
 inline Time Scheduler::next_chance(Individual who, Time now) {
     const Time again = outage_of(who).start.opens(now);
     if (again > now) return again;
@@ -50,14 +52,16 @@ inline Time Scheduler::next_chance(Individual who, Time now) {
     return look_again(next, closed_until(who, now), now);
 }
 
-/// Who waits for the answers to another limiter of the address cannot hear of them. Before `closed`
-/// no answer changes anything.
+/// Returns when to look again. This scheduler cannot hear of the answers to another limiter of the
+/// same address, so it looks every 50 ms while the gate is shared. Before `closed` no answer
+/// changes anything.
 inline Time Scheduler::look_again(Time next, Time closed, Time now) const noexcept {
     constexpr Duration often = std::chrono::milliseconds(50);
     return closed > now || !gate_->shared() ? next : lesser(next, now + often);
 }
 
-/// When the individual lets the request behind `ahead` waiting ones go, if answers come at once.
+/// Returns when the individual admits the request behind `ahead` waiting ones, if answers come at
+/// once.
 inline Time Scheduler::predict_chance(Individual who, Time now, std::int64_t ahead) {
     const auto limited = [&](GlobalLimit& limit) { return limit.predict(now, ahead, credit(now)); };
     Time at = closed_until(who, now);
@@ -67,7 +71,7 @@ inline Time Scheduler::predict_chance(Individual who, Time now, std::int64_t ahe
         [&](Allowance& allowed) { return greater(at, limited(allowed.limit)); });
 }
 
-/// Before that nothing of the individual's goes, whatever is answered meanwhile.
+/// Returns a lower bound: nothing of the individual goes before, whatever is answered meanwhile.
 inline Time Scheduler::closed_until(Individual who, Time now) {
     const auto close = [now](const SlowStart& start) { return start.closed_until(now); };
     return greater(with_start(who, close), close(outage_of(who).start));
@@ -89,7 +93,7 @@ inline void Scheduler::pass(const Lane& lane, Time now, Place& place) {
     if (crowd != nullptr) crowd->start.pass(now);
 }
 
-/// A request that had passed is no longer under way.
+/// Notes that a request that had passed is no longer in flight, and serves others of its crowd.
 inline void Scheduler::land(const Place& place, Time now) {
     const Individual who = place.lane->traits.individual();
     with_start(who, [&](SlowStart& start) { start.land(place.sent); });
@@ -101,7 +105,7 @@ inline void Scheduler::land(const Place& place, Time now) {
     serve_crowd(crowd, now);
 }
 
-/// What an answer shows of the limit on all requests, and of the server.
+/// Notes what an answer shows of the limit on all requests, and of the server.
 inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, AnswerKind kind,
                                     Time now) {
     const Individual who = lane.traits.individual();
@@ -122,8 +126,8 @@ inline void Scheduler::note_outcome(const Lane& lane, const Answer& answer, Answ
                         settings_.backoff.most);
 }
 
-/// A limit that no header of this lane shows refused a request of it: it waits for the end told.
-/// Others may wait for the same one.
+/// A limit that no header of this lane shows refused one of its requests: the lane waits for the
+/// end told. Other lanes may wait for the same limit.
 inline void Scheduler::join_crowd(Lane& lane, Time now) {
     if (lane.family == nullptr) return;
     lane.crowded = true;
@@ -134,8 +138,8 @@ inline void Scheduler::join_crowd(Lane& lane, Time now) {
     if (idle && !crowd.start.idle()) ++crowds_;
 }
 
-/// One of the crowd was answered, lost or cancelled: others may go. As many as a round trip lets
-/// loose at most: who is left looks again by itself.
+/// Serves lanes of a crowd after one of it was answered, lost or cancelled: at most as many as a
+/// round trip can release. Those that are left look again by themselves.
 inline void Scheduler::serve_crowd(Crowd& crowd, Time now) {
     std::int64_t left = SlowStart::wide;
     for (; !crowd.waiting.empty() && left > 0 && crowd.start.opens(now) <= now; --left) {
@@ -157,14 +161,15 @@ inline void Scheduler::note_crowd_success(const Lane& lane, Time sent, Time now)
     serve_crowd(*crowd, now);
 }
 
-/// Its time has come, and others of its crowd find out first whether it may go.
+/// The lane's wait is over, but others of its crowd go first as a trial: the lane joins the crowd's
+/// queue.
 inline void Scheduler::wait_in_line(Lane& lane) {
     if (lane.in_line || !lane.crowded || crowd_of(lane) == nullptr) return;
     lane.family->crowd->waiting.push_back({lane.route, lane.major(), lane.tag});
     lane.in_line = true;
 }
 
-/// The answer came.
+/// Call when the answer has come.
 inline void Scheduler::give_back_slot(const Place& place, Time now) {
     if (place.slot_of == SlotOf::token) return bot_.limit.give_back(place.slot, now);
     if (place.slot_of == SlotOf::nobody) return;
@@ -183,7 +188,8 @@ inline void Scheduler::cancel_slot(const Place& place) {
     gate_->with_tokenless([&](Allowance& allowed) { allowed.limit.cancel(place.slot); });
 }
 
-/// A 429 of the global limit, which was told to last so long. Returns how long that has become.
+/// Applies a 429 of the global limit that told to wait so long. Returns how long the wait has
+/// become.
 inline Duration Scheduler::block_individual(const Lane& lane, Time sent, Time now, Duration told) {
     const Individual who = lane.traits.individual();
     constexpr Duration memory = std::chrono::hours(1);
@@ -191,9 +197,9 @@ inline Duration Scheduler::block_individual(const Lane& lane, Time sent, Time no
     return with_start(who, [&](SlowStart& start) { return start.refuse(sent, now, told); });
 }
 
-/// Who of those that wait for it has the next slot. Interactions have three seconds to answer
-/// (Discord docs, "Receiving and Responding"), so they go first; but where they take turns with the
-/// others, because the address is in the way, every fourth turn is not theirs.
+/// Returns the individual that has the next slot, or nothing. Interactions have three seconds to
+/// answer (Discord docs, "Receiving and Responding"), so they go first. Where they take turns with
+/// the others, because the address is blocked or spaced, every fourth turn goes to the others.
 inline std::optional<Individual> Scheduler::next_served(Time now) {
     if (gate_->opens(now) > now) return std::nullopt;
     constexpr std::uint8_t most_in_a_row = 3;
@@ -209,9 +215,8 @@ inline std::optional<Individual> Scheduler::next_served(Time now) {
     return next;
 }
 
-/// Grants what the first of those that wait may have, for as long as it is first again with its
-/// next waiter: when thousands wait for one bucket, serve() would find out no more for each of
-/// them.
+/// Grants what the first bucket in the queue may have, for as long as its next waiter is first
+/// again: when thousands wait for one bucket, serve() would find out no more for each of them.
 inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& left) {
     Bucket& bucket = ready_.of(who).top();
     if (is_outdated(bucket)) [[unlikely]] {
@@ -236,7 +241,7 @@ inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& 
 }
 
 [[gnu::noinline]] inline void Scheduler::serve_global(Time now, std::size_t left) {
-    if (unfinished_) return; // an earlier one may not be among the ready ones yet
+    if (unfinished_) return; // an earlier one may not be in ready_ yet
     global_wake_ = never;
     while (!ready_.empty() && left != 0) {
         const auto who = next_served(now);
@@ -248,7 +253,7 @@ inline void Scheduler::serve_first_ready(Individual who, Time now, std::size_t& 
     global_wake_ = next_ready(now);
 }
 
-/// When one of those that wait may go by itself.
+/// Returns when one of the buckets that wait may go by itself.
 inline Time Scheduler::next_ready(Time now) {
     const Time opens = gate_->opens(now);
     if (opens > now) return look_again(opens, gate_->closed_until(now), now);
@@ -259,8 +264,9 @@ inline Time Scheduler::next_ready(Time now) {
     return next;
 }
 
-/// How many requests of other buckets go before one that arrived then, as soon as the individual
-/// lets them. At least: it looks at a few buckets, and of each of the others counts one.
+/// Returns a lower bound of how many requests of other buckets go before one that arrived then, as
+/// soon as the individual admits them. It looks at a few buckets, and counts one for each of the
+/// others.
 inline std::int64_t Scheduler::ready_before(const Bucket& own, Individual who, Time now,
                                             std::uint64_t arrival) {
     constexpr std::size_t most_looked_at = 64;

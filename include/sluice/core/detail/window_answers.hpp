@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Window, second half: which window an answer speaks of, and what it changes. Included by
+// Window, second half: which window an answer belongs to, and what it changes. Included by
 // core/window.hpp only.
 #ifndef SLUICE_CORE_DETAIL_WINDOW_ANSWERS_HPP
 #define SLUICE_CORE_DETAIL_WINDOW_ANSWERS_HPP
@@ -48,15 +48,16 @@ inline Window::Era Window::era_of(const Observation& seen, Interval end) const n
         if (later < -tolerance()) era = Era::old;
     }
     if (era == Era::same) return era;
-    // Sent after the last roll, so decided in this window, however far behind the node's clock is;
-    // the first such answer opens it.
+    // Sent after the last roll, so it was decided in this window, however far behind the node's
+    // clock is. The first such answer opens the window.
     if (era == Era::old && seen.sent >= rolled_ && rolled_ != Time::min()) {
         return has_deadline_ ? Era::same : Era::later;
     }
-    // No earlier window lasts that long: an earlier Reset that late is a node's clock. Between two
-    // nodes 60 ms apart 826 of 1,000 first windows were overdrawn without this.
+    // No earlier window lasts that long: an earlier Reset with so late an end comes from a node's
+    // clock. Without this, 826 of 1,000 first windows between two nodes 60 ms apart were overdrawn.
     if (era == Era::old && end.high >= low_ && end.low > begun_) return Era::same;
-    // No window ends before low_: a later Reset that early is this window with its end moved.
+    // No window ends before low_: a later Reset received before it is this window with its end
+    // moved.
     if (era == Era::later && !drip_.drips() && seen.received < low_) return Era::moved;
     return era;
 }
@@ -69,8 +70,8 @@ inline void Window::set_deadline(Time deadline) noexcept {
 inline void Window::adopt(const Observation& seen, Interval end, Count remaining) noexcept {
     told_ = remaining;
     if (!seen.remaining) note_silent(seen.received);
-    // It follows one that had not been seen to end, and some that were sent since the last roll may
-    // be of that one still; where clocks agree their Resets tell.
+    // The window before was not seen to end, and some requests sent since the last roll may belong
+    // to it. Where clocks agree, their Resets tell them apart.
     if (has_deadline_ && agreement_ >= clocks_agree) rolled_ = Time::min();
     const bool keep_later = drip_.drips() && has_deadline_;
     latest_ = keep_later ? std::max(deadline_, end.high) : end.high;
@@ -83,11 +84,11 @@ inline void Window::adopt(const Observation& seen, Interval end, Count remaining
     place_deadline(seen, end);
 }
 
-/// Each answer of a window gives an end, and each is safe as long as the end does not move. A
-/// sliding log's does, with every request, and only Reset shows by how much. So: the end as the
-/// sharpest answer places it, plus what Reset has risen by since, plus what the clocks may differ
-/// by unless they are known not to; never later than the latest end that was named, which is all
-/// that is left where two answers prove that the clocks differ by more.
+/// Places the deadline. Each answer of a window gives an end, and each end is safe as long as it
+/// does not move. That of a sliding log moves with every request, and only Reset shows by how much.
+/// So the deadline is the end of the sharpest answer, plus what Reset has risen by since, plus what
+/// the clocks may differ by unless they are known to agree. It is never later than the latest end
+/// that was named. That end alone is used where two answers prove that the clocks differ by more.
 inline void Window::place_deadline(const Observation& seen, Interval end) noexcept {
     latest_ = greater(latest_, end.high);
     if (seen.reset) {
@@ -107,31 +108,32 @@ inline void Window::place_deadline(const Observation& seen, Interval end) noexce
 
 inline void Window::merge(const Observation& seen, Interval end, Count remaining, bool moved,
                           Duration credit) noexcept {
-    // After the roll an answer of that window counts only if its own end is still ahead: then the
-    // roll was early and is taken back.
+    // After the roll, an answer of the rolled window counts only if its own end is still ahead:
+    // then the roll was early and is undone.
     if (has_deadline_ || end.high - credit > seen.received) {
         told_ = lesser(told_, remaining);
         if (!seen.remaining) [[unlikely]]
             note_silent(seen.received);
         place_deadline(seen, end);
     }
-    // Of an earlier window after all, or the end has moved since: it does not tell where that is.
+    // The answer is of an earlier window after all, or the end has moved since: it does not tell
+    // where the end is.
     if (end.high < low_) [[unlikely]]
         return;
     low_ = greater(low_, end.low);
     high_ = greater(low_, moved ? end.high : lesser(high_, end.high));
 }
 
-/// Within one window the Reset-After of a fixed one falls as time passes, and that of a leaky
-/// bucket grows with what is spent. That of a sliding log is its period each time; and what is left
-/// grows before the end, which it does in no counter that each request keeps alive for another
-/// period.
+/// Looks for signs of a sliding log. Within one window the Reset-After of a fixed window falls as
+/// time passes, and that of a leaky bucket grows with what is spent. That of a sliding log is its
+/// period each time. Also, its `remaining` grows before the end; that never happens in a counter
+/// that each request keeps alive for another period.
 [[gnu::noinline]] inline void Window::look_for_sliding(const Observation& seen,
                                                        bool decided_last) noexcept {
-    const bool timed = seen.sent < seen.received; // or nobody knows when it was sent
+    const bool timed = seen.sent < seen.received; // otherwise its send time is unknown
     if (!has_window_ || limit_ > longest_log || slides_ == Slides::refuted || !timed) return;
     if (seen.reset_after && !names_period(seen)) slides_ = Slides::unknown;
-    // From low_ on it may be of the next window.
+    // From low_ on the answer may be of the next window.
     if (!seen.remaining || !names_period(seen) || seen.received >= low_) return;
     if (seen.sent > soon_begun() + 4 * seen.unit && slides_ == Slides::unknown) {
         slides_ = Slides::may;
@@ -146,28 +148,30 @@ inline void Window::learn_period(Duration reset_after) noexcept {
     period_ = greater(period_, drip_.drips() ? limit_ * drip_.interval() : reset_after);
 }
 
-/// False: the limit is still unknown, and the answer says nothing that could count.
+/// Learns the limit from an answer. Returns false if the limit is still unknown and the answer says
+/// nothing that counts.
 [[gnu::noinline]] inline bool Window::learn_limit(const Observation& seen) noexcept {
     answered_ = true;
     if (seen.limit && *seen.limit > 0 && (!known() || seen.sent >= limit_sent_)) {
         start_afresh(*seen.limit, seen.sent);
     }
     if (known()) return true;
-    // Numbers without a limit: the least that they can mean.
+    // Numbers without a limit: assume the lowest limit that they allow.
     if (!seen.remaining && !seen.reset_after) return false;
     start_afresh(seen.remaining.value_or(0) + 1, seen.sent);
     return true;
 }
 
-/// It has spent one all the same. Which answers count that in nobody knows before a request that is
-/// sent from now on tells.
+/// A success without `remaining` still spent one slot. It is subtracted until an answer to a
+/// request sent later includes it.
 inline void Window::note_silent(Time received) noexcept {
     ++silent_;
     silent_at_ = received;
 }
 
-/// What is left after this success, by its own account if it gives one. If not, it is noted as
-/// silent where it counts in this window: of one that is over it has taken nothing along.
+/// Returns what is left after this success, by its own `remaining` if it has one. Without that, the
+/// callers note it as silent if it counts in this window: a success of a window that is over has
+/// spent nothing in this one. Learns whether the server reports before it counts.
 inline Window::Count Window::left_after(const Observation& seen) noexcept {
     if (!seen.remaining) [[unlikely]]
         return told_;
@@ -179,7 +183,7 @@ inline Window::Count Window::left_after(const Observation& seen) noexcept {
     return greater(0, told - (counts_late_ ? 1 : 0));
 }
 
-/// No end is named: what is spent is back after one period at the latest.
+/// Applies an answer that names no end: what is spent is back after one period at the latest.
 [[gnu::noinline]] inline void Window::accept_endless(const Observation& seen, Count remaining,
                                                      Duration credit) noexcept {
     note_late();
@@ -250,7 +254,7 @@ inline void Window::accept_silent(Time received, std::int64_t width, Duration cr
     note_late();
     roll(received, credit);
     if (drip_.drips()) {
-        // One more slot is missing from the full bucket, whoever it was that took it.
+        // One more slot is missing from the full bucket, whichever request took it.
         const Time full = has_deadline_ ? std::max(deadline_, received) : received;
         latest_ = full + drip_.interval() + std::chrono::milliseconds(1);
         set_deadline(latest_);
