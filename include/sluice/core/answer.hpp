@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What one HTTP answer means for the limits, told apart before anything is changed.
+// What one HTTP answer means for the limits, decided before anything is changed.
 // Sources: Discord docs, "Rate Limits" (scopes, global, invalid requests); observed: sublimits show
 // the ordinary bucket's headers with remaining > 0 or a wait far beyond Reset-After
 // (discord-api-docs#1900, 2020), Cloudflare's own 429s have neither Via nor X-RateLimit headers
@@ -20,13 +20,13 @@ namespace sluice::core {
 
 enum class AnswerKind : std::uint8_t {
     success = 1,  ///< not a 429 and below 500: the request was decided and counted
-    server_error, ///< 5xx: nobody knows whether it was counted
+    server_error, ///< 5xx: it is unknown whether the request was counted
     user_limit,   ///< 429: the bucket is spent; blocks the bucket
-    sublimit,     ///< 429 of a limit no header shows; blocks the lane
+    sublimit,     ///< 429 of a limit that no header shows; blocks the lane
     shared_limit, ///< 429 of a limit shared with other users; blocks the lane
     global_limit, ///< 429 of the whole token; blocks all but exempt routes
     cloudflare,   ///< 429 from in front of Discord; blocks everything
-    headerless,   ///< 429 from Discord that names no bucket; blocks the lane and narrows it
+    headerless,   ///< 429 from Discord that names no bucket; blocks the lane, slow start after it
 };
 
 /// The numbers of one answer. Absent fields were absent or unusable.
@@ -39,29 +39,29 @@ struct Answer {
     std::string_view hash;  ///< empty: none
     Observation seen;       ///< sent and received are filled in when it is applied
     std::int32_t code = -1; ///< Discord's JSON error code, -1: none
-    bool old_token = false; ///< as `seen.sent`: the bot's token has been replaced since
-    DrawMask draws = 0;     ///< and this: in which of its lane's draws the request counted
+    bool old_token = false; ///< filled in as `seen.sent`: the bot's token has been replaced since
+    DrawMask draws = 0;     ///< filled in, too: in which of its lane's draws the request counted
 
     [[nodiscard]] bool has_numbers() const noexcept {
         return seen.limit || seen.remaining || seen.reset_after;
     }
 };
 
-/// Whether it shows that no limit on all requests was in the way.
+/// True if the answer shows that no limit on all requests was in the way.
 [[nodiscard]] constexpr bool passed_global(const Answer& answer, AnswerKind kind) noexcept {
     return answer.from_discord && kind != AnswerKind::server_error &&
            kind != AnswerKind::global_limit && kind != AnswerKind::cloudflare;
 }
 
-/// In place of the result of a search whose index is being made: repeat it after that wait, of
-/// which 0 is "a short delay" (Discord docs, "Search Guild Messages", 2026-03-19: 202, code
-/// 110000).
+/// True if the answer stands in place of the result of a search whose index is being made: repeat
+/// the request after the told wait, of which 0 is "a short delay" (Discord docs, "Search Guild
+/// Messages", 2026-03-19: 202, code 110000).
 [[nodiscard]] constexpr bool is_unready(const Answer& answer) noexcept {
     return answer.status == 202 && answer.retry_after;
 }
 
-/// Beyond Reset-After plus this, a wait belongs to another limit than the headers describe:
-/// Retry-After is rounded up to whole seconds, so less proves nothing.
+/// A wait longer than Reset-After plus this belongs to another limit than the headers describe.
+/// Retry-After is rounded up to whole seconds, so a smaller excess proves nothing.
 inline constexpr Duration sublimit_excess = std::chrono::seconds(1);
 
 inline AnswerKind classify(const Answer& answer) noexcept {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// How long a single request pauses before it is tried again, when nothing told it how long: after a
-// 5xx, after a lost connection, and while a result is not ready yet; and after which status it may
-// be tried again at all.
+// How long a single request pauses before it is tried again, if no answer told how long: after a
+// 5xx, after a lost connection, and while a result is not ready. Also after which status it may be
+// tried again at all.
 #ifndef SLUICE_CORE_BACKOFF_HPP
 #define SLUICE_CORE_BACKOFF_HPP
 
@@ -14,15 +14,15 @@
 
 namespace sluice::core {
 
-/// Discord docs, "HTTP response codes": 502, no gateway was available, "wait a bit and retry". RFC
-/// 9110, 15.6.4: 503, the server cannot take it on now. Such a request did not run and was not
-/// counted.
+/// True if such a request did not run and was not counted. Discord docs, "HTTP response codes":
+/// 502, no gateway was available, "wait a bit and retry". RFC 9110, 15.6.4: 503, the server cannot
+/// take it on now.
 [[nodiscard]] constexpr bool did_not_run(int status) noexcept {
     return status == 502 || status == 503;
 }
-/// Nobody knows whether such a request has run. 520 to 525, 529 and 530 are Cloudflare's, for a
-/// connection to Discord that broke (Cloudflare docs, "5xx errors"; JDA repeats 520 to 524 and
-/// 529).
+/// True if it is unknown whether such a request has run. 520 to 525, 529 and 530 are Cloudflare's,
+/// for a connection to Discord that broke (Cloudflare docs, "5xx errors"; JDA repeats 520 to 524
+/// and 529).
 [[nodiscard]] constexpr bool may_have_run(int status) noexcept {
     return status == 500 || status == 504 || (status >= 520 && status <= 525) || status == 529 ||
            status == 530;
@@ -33,9 +33,9 @@ struct Backoff {
     Duration most = std::chrono::seconds(16);
 };
 
-/// The pause after so many failures in a row: doubling, and spread over its upper half, so that
-/// requests which failed together do not come back together. The mixing is SplitMix64's (Steele,
-/// Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+/// Returns the pause after so many failures in a row. It doubles with each, and is spread over its
+/// upper half, so that requests that failed together do not come back together. The mixing is
+/// SplitMix64's (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
 [[nodiscard]] constexpr Duration pause_after(const Backoff& backoff, int failures,
                                              std::uint64_t arrival, Time moment) noexcept {
     const Duration most = in_range(backoff.most);
@@ -52,7 +52,7 @@ struct Backoff {
     return Duration(whole.count() - half + static_cast<std::int64_t>(mixed % spread));
 }
 
-/// One more try of this request has failed in a way that may pass.
+/// Notes one more failed try of this request, of a kind that may pass, and sets its pause.
 inline void pause(Place& place, const Backoff& backoff, Time now) noexcept {
     if (place.failures < UINT8_MAX) ++place.failures;
     place.pause_until(now + pause_after(backoff, place.failures, place.arrival, now));

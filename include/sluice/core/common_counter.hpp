@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Does one hash count over all major parameters? Discord says that it never does ("Rate Limits":
-// by bucket and top-level resource), and some routes do all the same: GET and PATCH of a channel,
-// GET of a guild's channels (discord-api-docs#971, 2019-06; #6753, 2024-03).
+// Does one hash have a single counter for all major parameters? Discord says that it never does
+// ("Rate Limits": by bucket and top-level resource), yet some routes do: GET and PATCH of a
+// channel, GET of a guild's channels (discord-api-docs#971, 2019-06; #6753, 2024-03).
 //
-// An answer is strange when it shows more spent in a bucket than this client has sent there.
-// Another user of the token, or an earlier process, leaves the same behind. So strange answers are
-// believed when they follow one another as those of one counter do: each shows one more spent than
-// an answer for another major did, in the same window, one slot later, or one arrival later; and a
-// refusal names the very end that the answer named which spent the last.
+// An answer is strange if it shows more spent in a bucket than this client has sent there. Another
+// user of the token, or an earlier process, leaves the same trace. So strange answers are believed
+// only if they follow one another as those of one counter do. Each shows one more spent than an
+// answer for another major did, in the same window, one slot later, or one arrival later. A refusal
+// names the same end as the answer that spent the last slot.
 //
-// One contradiction as in sharing.hpp ends it, and that is never in doubt. Invariant: no join
-// without four strange answers for four majors whose windows are still open.
+// One contradiction as in sharing.hpp ends it: a contradiction is always certain. Invariant: no
+// join without four strange answers for four majors whose windows are still open.
 #ifndef SLUICE_CORE_COMMON_COUNTER_HPP
 #define SLUICE_CORE_COMMON_COUNTER_HPP
 
@@ -29,7 +29,7 @@
 
 namespace sluice::core {
 
-/// One answer that names all numbers.
+/// One answer that has all numbers.
 struct MajorSample {
     Major major;
     Observation seen;
@@ -39,12 +39,12 @@ struct MajorSample {
     [[nodiscard]] std::int64_t used() const noexcept { return *seen.limit - *seen.remaining; }
 };
 
-/// What answers for several majors have shown of one hash.
+/// What answers for several majors have shown about one hash.
 class CommonEvidence {
 public:
     enum class Verdict : std::uint8_t { open, by_major, common };
-    /// So many answers are remembered. What shows more spent than they and one more account for
-    /// proves nothing.
+    /// How many answers are remembered. An answer that shows more spent than these and one more
+    /// account for proves nothing.
     static constexpr std::size_t most = 16;
 
     Verdict add(const MajorSample& sample) noexcept {
@@ -58,10 +58,10 @@ public:
         return sample.strange && suffices(sample.seen.received) ? Verdict::common : Verdict::open;
     }
 
-    /// Whether a strange answer is that fresh that all others are of interest.
+    /// True if a strange answer is so recent that all other answers are of interest.
     [[nodiscard]] bool is_fresh(Time now) const noexcept { return now < strange_until_; }
 
-    /// All but the newest, in the order in which they came.
+    /// Visits all but the newest, in order of arrival.
     template <class Visitor>
     void each_earlier(Visitor visit) const {
         for (std::size_t i = size_ - count(); i + 1 < size_; ++i)
@@ -95,7 +95,8 @@ private:
     [[nodiscard]] static bool is_open(const MajorSample& sample, Time now) noexcept {
         return sample.seen.received + *sample.seen.reset_after > now;
     }
-    /// Of so short a window nothing would ever tell that it was a mistake; see sharing.hpp.
+    /// True if a contradiction could show that a join was a mistake. In a very short window none
+    /// ever would; see sharing.hpp.
     [[nodiscard]] static bool could_contradict(const Observation& seen) noexcept {
         constexpr Duration least = std::chrono::milliseconds(200);
         return least + 2 * (seen.received - seen.sent) < *seen.reset_after;
@@ -109,11 +110,12 @@ private:
     Time strange_until_ = Time::min();
 };
 
-/// Whether one counter would have shown this next, whichever algorithm it is.
+/// True if one counter, of any algorithm, would have shown this answer next.
 inline bool CommonEvidence::follows(const MajorSample& before, const MajorSample& after) noexcept {
     if (before.refused || before.major == after.major) return false;
     const Duration left = *after.seen.reset_after;
-    const Duration doubt = std::min(Window::clock_difference, left / 32); // or chance does for it
+    // Less in a short window, where chance would be enough otherwise.
+    const Duration doubt = std::min(Window::clock_difference, left / 32);
     const Duration moved = *after.seen.reset - *before.seen.reset;
     const std::int64_t used = after.used();
     if (after.refused) return before.used() == used && within(moved, -doubt, doubt);
@@ -129,7 +131,7 @@ inline bool CommonEvidence::follows_any(const MajorSample& sample) const noexcep
                        [&](const MajorSample& other) { return follows(other, sample); });
 }
 
-/// Two that show the same number with the same end are not of one counter.
+/// True if two answers show the same number with the same end: they are not of one counter.
 inline bool CommonEvidence::has_twins(Time now) const noexcept {
     const auto twins = [](const MajorSample& one, const MajorSample& other) {
         if (one.refused || other.refused || one.major == other.major) return false;
@@ -145,9 +147,10 @@ inline bool CommonEvidence::has_twins(Time now) const noexcept {
     return false;
 }
 
-/// Counts the strange answers of open windows that follow another, each major and, of accepted
-/// ones, each number once. What they show must not be more than this client can have spent: all
-/// that it has seen, and one that was no reason to look.
+/// True if there is enough evidence for one counter. Counts the strange answers of open windows
+/// that follow another: each major once, and of accepted ones each number once. They must not show
+/// more than this client can have spent: all that it has seen, and one answer that was no reason to
+/// look.
 inline bool CommonEvidence::suffices(Time now) const noexcept {
     if (!could_contradict(newest().seen) || has_twins(now)) return false;
     std::array<const MajorSample*, most> found{};
@@ -175,7 +178,7 @@ inline bool CommonEvidence::suffices(Time now) const noexcept {
     return size >= enough && accepted_found >= least_accepted;
 }
 
-/// The evidence for a few hashes, those that were of interest last.
+/// The evidence for a few hashes: those most recently of interest.
 class CommonSuspects {
 public:
     struct Suspect {
@@ -184,7 +187,8 @@ public:
         CommonEvidence evidence;
     };
 
-    /// The one of this hash, or the one unused for the longest, whose hash is another then.
+    /// Returns the entry of this hash, or the one unused for the longest, which then still has
+    /// another hash.
     [[nodiscard]] Suspect& find(HashId hash) noexcept {
         Suspect* oldest = suspects_.data();
         for (Suspect& one : suspects_) {

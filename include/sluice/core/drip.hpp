@@ -3,10 +3,10 @@
 // Does a bucket give its slots back one by one (GCRA, "leaky bucket"), and how fast?
 //
 // Discord does not say which of its windows slide (discord-api-docs#7680, 2025-07). GCRA is the
-// only known algorithm whose Reset-After GROWS within one window, so growth is the proof; until it
-// has been seen a bucket counts as fixed, which is safe for every algorithm: at its Reset all is
-// back. Invariant: `interval()` never exceeds the true time between two slots, so counting slots
-// back from the full bucket with it can only wait too long, never too short.
+// only known algorithm whose Reset-After GROWS within one window, so growth is the proof. Until
+// growth has been seen a bucket counts as fixed, which is safe for every algorithm: at its Reset
+// all is back. Invariant: `interval()` never exceeds the true time between two slots, so counting
+// slots back from the full bucket with it can only wait too long, never too short.
 #ifndef SLUICE_CORE_DRIP_HPP
 #define SLUICE_CORE_DRIP_HPP
 
@@ -32,13 +32,14 @@ public:
     static constexpr Duration least_growth = std::chrono::milliseconds(50);
 
     [[nodiscard]] bool drips() const noexcept { return bounds_.drips; }
-    /// Whether one interval could have led to all answers.
+    /// True if a single interval could have led to all answers.
     [[nodiscard]] bool may_drip() const noexcept { return bounds_.least <= bounds_.greatest; }
 
-    /// The largest time between two slots that every answer so far allows; 0 before the first.
+    /// Returns the largest time between two slots that every answer so far allows; 0 before the
+    /// first.
     [[nodiscard]] Duration interval() const noexcept { return bounds_.least; }
 
-    /// All that a window which is over leaves behind.
+    /// All that a window leaves behind when it is over.
     struct Bounds {
         Duration least{0};                   // max of (A - unit) / used
         Duration greatest = Duration::max(); // min of (A + unit) / (used - 1)
@@ -53,7 +54,7 @@ public:
     void observe(const DripSample& sample, std::int64_t used, Duration unit) noexcept;
 
 private:
-    /// Both requests were decided in one window, whatever the delays were.
+    /// True if both requests were decided in one window, whatever the delays were.
     static bool surely_same_window(const DripSample& a, const DripSample& b) noexcept {
         return a.received < b.sent + b.reset_after && b.received < a.sent + a.reset_after;
     }
@@ -68,8 +69,8 @@ private:
     void look_for_growth(DripSample sample, Duration interval) noexcept;
     void keep(const DripSample& sample) noexcept;
 
-    /// As it is kept, two in every bucket: a round trip in 1,024 ns, rounded up, which proves less
-    /// and never too much.
+    /// A sample as it is stored, two in every bucket: the round trip in units of 1,024 ns, rounded
+    /// up, which proves less and never too much.
     class Kept {
     public:
         void set(const DripSample& sample) noexcept {
@@ -95,8 +96,8 @@ private:
         std::int32_t remaining_ = 0;
     };
 
-    // The two extremes of the window are the best witnesses: whatever grew, grew from the least or
-    // to the greatest. Two samples find the proof as often as eight did in simulation.
+    // The two extremes of the window are the best evidence: all growth is from the least or to the
+    // greatest. Two samples find the proof as often as eight did in simulation.
     Kept shortest_;
     Kept longest_;
     [[no_unique_address]] Bounds bounds_;
@@ -123,7 +124,7 @@ inline void DripDetector::observe(const DripSample& sample, std::int64_t used,
     }
 }
 
-/// Divisions are slow, and most answers of a window name the bounds that are known.
+/// Narrows the bounds. Divisions are slow, and most answers of a window name bounds that are known.
 inline void DripDetector::narrow(Duration reset_after, std::int64_t used, Duration unit) noexcept {
     const auto reaches = [](Duration each, std::int64_t times, Duration sum) {
         std::int64_t product = 0;

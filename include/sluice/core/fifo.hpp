@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // First in, first out, in one vector whose used-up front is cut off when the vector is full: once
-// grown it allocates no more. std::deque would allocate at every few dozen items, and it or
+// grown it allocates no more. std::deque would allocate once for every few dozen items, and it or
 // boost::circular_buffer would add 2,200 or 4,500 lines to every unit that includes us.
 #ifndef SLUICE_CORE_FIFO_HPP
 #define SLUICE_CORE_FIFO_HPP
@@ -13,12 +13,12 @@
 
 namespace sluice::core {
 
-/// Constant time each on average. References hold until the next push_back().
+/// Constant time for each operation on average. References hold until the next push_back().
 template <class Item>
 class Fifo {
 public:
     [[nodiscard]] bool empty() const noexcept { return first_ == items_.size(); }
-    /// Whether the next push_back() takes time or memory.
+    /// True if the next push_back() moves items or allocates.
     [[nodiscard]] bool full() const noexcept { return items_.size() == items_.capacity(); }
     [[nodiscard]] std::size_t size() const noexcept { return items_.size() - first_; }
     [[nodiscard]] const Item& front() const noexcept { return items_[first_]; }
@@ -29,7 +29,7 @@ public:
     }
 
     void push_back(Item item) {
-        // Only when at least half is used up: what is moved has then paid for itself.
+        // Only if at least half is used up: then the moves are paid for by the pops before.
         if (full() && 2 * first_ >= items_.size()) {
             std::move(items_.data() + first_, items_.data() + items_.size(), items_.data());
             for (; first_ > 0; --first_)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // What every request of an outgoing address has to pass, whichever token it carries: Cloudflare's
-// blocks, and the count of invalid requests that ends in a ban; and the limit of those that carry
-// none. Several limiters may share one, so unlike the rest of the core it has a lock of its own.
+// blocks, and the count of invalid requests that ends in a ban. Also the limit of requests that
+// carry no token. Several limiters may share a gate, so unlike the rest of the core it has a lock
+// of its own.
 #ifndef SLUICE_CORE_GATE_HPP
 #define SLUICE_CORE_GATE_HPP
 
@@ -35,8 +36,8 @@ public:
 
     [[nodiscard]] bool counts_shared() const noexcept { return count_shared_; }
 
-    /// One more limiter uses this gate, or one fewer. While several do, one of them cannot hear of
-    /// the answers to the others, and has to look again by itself.
+    /// Notes that one more limiter uses this gate, or one fewer. While several do, one of them
+    /// cannot hear of the answers to the others, and has to look again by itself.
     void join() noexcept { limiters_.fetch_add(1, std::memory_order_relaxed); }
     void leave() noexcept { limiters_.fetch_sub(1, std::memory_order_relaxed); }
     [[nodiscard]] bool shared() const noexcept {
@@ -50,16 +51,16 @@ public:
         watched_ = true;
     }
 
-    /// Cloudflare refused a request. Returns how long nothing passes: what it told, a minute if it
-    /// told nothing; see slow_start.hpp for what follows, and what becomes of it when that was too
-    /// short.
+    /// Notes that Cloudflare refused a request. Returns how long nothing passes: what the answer
+    /// told, or a minute if it told nothing; see slow_start.hpp for what follows, and for how the
+    /// wait grows when it was too short.
     Duration refuse(Time sent, Time now, std::optional<Duration> told) {
         const std::lock_guard lock(mutex_);
         watched_ = true;
         return start_.refuse(sent, now, told.value_or(untold));
     }
 
-    /// Something from behind Cloudflare answered a request sent then.
+    /// Notes that an answer to a request sent then came from behind Cloudflare.
     void accepted(Time sent, Time now) {
         if (untroubled()) return;
         const std::lock_guard lock(mutex_);
@@ -67,7 +68,7 @@ public:
         if (start_.idle() && !invalid_.slows(now) && !invalid_.stops(now)) watched_ = false;
     }
 
-    /// An answer of 401, 403 or a 429 that counts.
+    /// Notes an answer of 401, 403 or a 429 that counts.
     void add_invalid(Time now) {
         const std::lock_guard lock(mutex_);
         invalid_.add(now);
@@ -75,47 +76,47 @@ public:
         if (invalid_.stops(now)) start_.close(now, invalid_.stops_until(now));
     }
 
-    /// Nothing is in the way: the cheap answer that nearly every request gets.
+    /// True if nothing is blocked or spaced: the fast path of nearly every request.
     [[nodiscard]] bool untroubled() const noexcept {
         return !watched_.load(std::memory_order_relaxed);
     }
 
-    /// When the next request may pass if nothing is answered before, at least `now`.
+    /// Returns when the next request may pass if no answer comes before, at least `now`.
     [[nodiscard]] Time opens(Time now) {
         if (untroubled()) return now;
         const std::lock_guard lock(mutex_);
         return greater(start_.opens(now), spaced(now));
     }
 
-    /// The same, whatever is answered meanwhile.
+    /// Returns a lower bound: nothing passes before, whatever is answered meanwhile.
     [[nodiscard]] Time closed_until(Time now) {
         if (untroubled()) return now;
         const std::lock_guard lock(mutex_);
         return greater(start_.closed_until(now), spaced(now));
     }
 
-    /// A request passes. Call it only when opens(now) == now.
+    /// Notes that a request passes. Call it only when opens(now) == now.
     void pass(Time now) {
         if (untroubled()) return;
         const std::lock_guard lock(mutex_);
         last_ = now;
         start_.pass(now);
     }
-    /// A request that had passed was answered, lost or cancelled.
+    /// Notes that a request that had passed was answered, lost or cancelled.
     void land(Time sent) {
         if (untroubled()) return;
         const std::lock_guard lock(mutex_);
         start_.land(sent);
     }
 
-    /// Calls `use` with what requests without `Authorization` may do, under the lock.
+    /// Calls `use` with the allowance of requests without `Authorization`, under the lock.
     template <class Use>
     decltype(auto) with_tokenless(Use use) {
         const std::lock_guard lock(mutex_);
         return use(tokenless_);
     }
 
-    /// Acquires are refused rather than delayed.
+    /// True if acquires are refused rather than delayed.
     [[nodiscard]] bool stopped(Time now) {
         if (untroubled()) return false;
         const std::lock_guard lock(mutex_);
@@ -135,7 +136,7 @@ public:
         return invalid_.count(now);
     }
 
-    /// The same, but for how requests are spaced.
+    /// As closed_until(), without the spacing of requests.
     [[nodiscard]] Time blocked_until(Time now) {
         const std::lock_guard lock(mutex_);
         return start_.closed_until(now);
@@ -146,8 +147,8 @@ public:
         const std::lock_guard lock(mutex_);
         invalid_.each_slice(now, visit);
     }
-    /// Unless this address has counted invalid requests itself: several limiters share it, and each
-    /// may have saved what all of them did.
+    /// Takes over invalid requests counted before, unless this address has counted some itself:
+    /// several limiters share it, and each may have saved what all of them did.
     template <class Slices>
     void restore_invalid(const Slices& slices, Time then, Time now) {
         const std::lock_guard lock(mutex_);

@@ -2,14 +2,13 @@
 //
 // The limit on all requests of one individual (Discord docs: 50 per second), kept by held slots.
 //
-// A slot is taken when a request is sent and given back one period after its answer came, less the
+// A slot is taken when a request is sent, and given back one period after its answer came, less the
 // credit. If more than `limit` requests had arrived at the server within one period, all their
-// slots would have been held at one moment: impossible. So the limit cannot be exceeded whatever
+// slots would have been held at one moment: impossible. So the limit cannot be exceeded, whatever
 // the jitter and whatever algorithm the server uses, as long as credit <= forward + backward delay.
-// The credit is taken off when somebody asks for room, as in window.hpp; slots that are back are
-// counted only when the others are all held.
-// No header shows this limit (discord-api-docs#5144, 2022-07), so there is nothing to correct it
-// by.
+// The credit is subtracted when room is asked for, as in window.hpp. Slots that are back are
+// counted only when all the others are held.
+// No header shows this limit (discord-api-docs#5144, 2022-07), so no answer can correct it.
 #ifndef SLUICE_CORE_GLOBAL_LIMIT_HPP
 #define SLUICE_CORE_GLOBAL_LIMIT_HPP
 
@@ -25,13 +24,13 @@ namespace sluice::core {
 
 class GlobalLimit {
 public:
-    /// Names one taken slot; every waiter and every ticket keeps one. Names come round again after
-    /// 2^31 further slots, which would take the one who keeps it two years.
+    /// Identifies one taken slot; every waiter and every ticket keeps one. The numbers repeat after
+    /// 2^31 further slots, 497 days at 50 per second.
     using Slot = std::uint32_t;
 
-    /// `limit` 0 means no limit. `longest_hold` 0 means that a slot is held until its answer comes;
-    /// anything else gives it back at the latest that long after it was taken, which frees the
-    /// limiter from slow answers and voids the guarantee above.
+    /// `limit` 0 means no limit. `longest_hold` 0 means that a slot is held until its answer comes.
+    /// Any other value gives a slot back at the latest that long after it was taken: the limiter
+    /// then does not depend on slow answers, and the guarantee above is void.
     void configure(std::int64_t limit, Duration period, Duration longest_hold) noexcept {
         limit_ = period > Duration(0) ? std::max<std::int64_t>(0, limit) : 0;
         period_ = period;
@@ -42,9 +41,9 @@ public:
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] std::int64_t held() const noexcept { return held_; }
 
-    /// The same as has_room() where no slot has to come back first. False may mean anything.
+    /// As has_room(), without waiting for a slot to come back. False proves nothing.
     [[nodiscard]] bool surely_has_room() const noexcept { return held_ < limit_ || limit_ == 0; }
-    /// `credit()` is called only when the answer hangs on it.
+    /// True if a slot is free; drops slots that are back. `credit()` is called only if it decides.
     template <class Credit>
     [[nodiscard]] bool has_room(Time now, Credit credit) {
         if (surely_has_room()) return true;
@@ -54,30 +53,33 @@ public:
 
     Slot take(Time now);
 
-    /// The answer came at `now`.
+    /// Call when the answer came at `now`.
     void give_back(Slot slot, Time now) { settle(slot, now, false); }
-    /// The request was lost, and nobody knows whether it has arrived yet: no credit is due.
+    /// Call when the request is lost: it is unknown whether it has arrived yet, so no credit is
+    /// due.
     void lose(Slot slot, Time now) { settle(slot, now, true); }
 
-    /// The request was never sent.
+    /// Call when the request was never sent.
     void cancel(Slot slot) noexcept {
         if (settle_hold(slot, Time::min())) --held_;
     }
 
-    /// Tells until when each slot that is held is back, ascending: visit(Duration from now). One
-    /// that waits for its answer is taken to get it now.
+    /// Visits when each slot held is back, ascending: visit(Duration from now). A slot that waits
+    /// for its answer is assumed to get it now.
     template <class Visitor>
     void each_slot(Time now, Visitor visit) const;
-    /// Another limiter of the same token held a slot, which comes back at that time.
+    /// Takes over a slot that another limiter of the same token held, which comes back at that
+    /// time.
     void restore(Time back) {
         ++held_;
         settled_.push_back({back - period_, true});
     }
 
-    /// The next moment after `now` at which room may appear by itself, or `never`.
+    /// Returns the next moment after `now` at which room may appear by itself, or `never`.
     [[nodiscard]] Time next_change(Time now, Duration credit) const noexcept;
 
-    /// When the request behind `ahead` waiting ones gets a slot, if answers come at once.
+    /// Returns when the request behind `ahead` waiting ones gets a slot, if answers come at once.
+    /// Drops slots that are back.
     [[nodiscard]] Time predict(Time now, std::int64_t ahead, Duration credit) noexcept;
 
 private:
@@ -100,19 +102,19 @@ private:
     void expire(Time now, Duration credit) noexcept;
     void settle(Slot slot, Time now, bool lost);
     bool settle_hold(Slot slot, Time now) noexcept;
-    /// Odd, so that none is 0.
+    /// Returns an odd number, so that none is 0.
     [[nodiscard]] Slot name_of(std::size_t hold) const noexcept {
         return static_cast<Slot>(2 * (first_hold_ + hold) + 1);
     }
-    /// Which of holds_, or beyond them all.
+    /// Returns an index into holds_, or one beyond its end.
     [[nodiscard]] std::size_t hold_of(Slot slot) const noexcept { return (slot - name_of(0)) / 2; }
 
     std::int64_t limit_ = 0;
     Duration period_ = std::chrono::seconds(1);
     Duration longest_hold_{0};
-    std::int64_t held_ = 0; // at most: some may be back already
-    // Whose slots are not back yet, in the order in which they come back: one that comes later than
-    // it must, behind a lost request, is merely late.
+    std::int64_t held_ = 0; // an upper bound: some may be back already
+    // Answered and lost requests whose slots are not back, in the order in which they come back. A
+    // slot behind that of a lost request may come back later than it could.
     Fifo<Settled> settled_;
     Fifo<Hold> holds_;             // of all requests not yet expired; kept only for longest_hold_
     std::uint64_t first_hold_ = 0; // how many were before holds_.front()
@@ -127,9 +129,9 @@ inline GlobalLimit::Slot GlobalLimit::take(Time now) {
     return longest_hold_ == Duration(0) ? 0 : name_of(holds_.size() - 1);
 }
 
-/// False: its time is over, and the slot is back or about to be.
+/// Returns false if the slot's time is over: it is back, or about to be.
 inline bool GlobalLimit::settle_hold(Slot slot, Time now) noexcept {
-    if (slot == 0) return true; // taken while no bound was set
+    if (slot == 0) return true; // taken while no longest hold was set
     const std::size_t hold = hold_of(slot);
     if (hold >= holds_.size() || end_of(holds_[hold]) <= now) return false;
     holds_[hold].settled = true;
@@ -175,8 +177,8 @@ inline Time GlobalLimit::next_change(Time now, Duration credit) const noexcept {
 inline Time GlobalLimit::predict(Time now, std::int64_t ahead, Duration credit) noexcept {
     expire(now, credit);
     if (limit_ == 0 || held_ + ahead < limit_) return now;
-    // The slots in use come back in order, and after them those that are taken now; whoever is
-    // behind all of them waits for one of them to come round again, a period later each time.
+    // The slots in use come back in order, and after them those that are taken now. A request
+    // behind all of them waits for one of them to come back again, a period later each time.
     std::int64_t behind = held_ + ahead - limit_; // 0: takes the first slot that comes back
     const auto known = static_cast<std::int64_t>(settled_.size());
     const std::int64_t all = std::max(known, limit_);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// A 4-ary min-heap of pointers whose items know their place in it, so that any of them can be moved
-// or taken out in O(log n). It carries the wake times of buckets, the buckets that wait for the
-// global limit, and the waiters whose patience is bounded.
-// Boost.Heap has the same with one allocation per item; here an item costs 16 bytes and none.
+// A 4-ary min-heap of pointers to items that store their own position, so that any of them can be
+// moved or removed in O(log n). It carries the wake times of buckets, the buckets that wait for the
+// global limit, and the waiters with a bound.
+// Boost.Heap offers the same with one allocation per item; here an item costs 16 bytes and none.
 #ifndef SLUICE_CORE_INDEXED_HEAP_HPP
 #define SLUICE_CORE_INDEXED_HEAP_HPP
 
@@ -16,7 +16,7 @@
 
 namespace sluice::core {
 
-/// An item's place in one heap; `nowhere` while it is in none.
+/// An item's position in one heap; `nowhere` while it is in none.
 using HeapPosition = std::uint32_t;
 inline constexpr HeapPosition nowhere = UINT32_MAX;
 
@@ -27,8 +27,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
     [[nodiscard]] Item& top() const noexcept { return *entries_.front().item; }
     [[nodiscard]] const Key& top_key() const noexcept { return entries_.front().key; }
-    /// The same, or the greatest key there can be while the heap is empty. It is asked for far more
-    /// often than it changes.
+    /// Returns the top key, or the greatest possible key while the heap is empty. Stored, because
+    /// it is asked for far more often than it changes.
     [[nodiscard]] const Key& least() const noexcept { return least_; }
     [[nodiscard]] static bool contains(const Item& item) noexcept {
         return item.*Position != nowhere;
@@ -52,7 +52,8 @@ public:
         least_ = entries_.front().key;
     }
 
-    /// Gives the top a greater key, if it stays the top with that; else changes nothing.
+    /// Gives the top a greater key and returns true, if it stays the top; otherwise changes
+    /// nothing.
     [[nodiscard]] bool keep_top(Key key) noexcept {
         const std::size_t end = std::min<std::size_t>(entries_.size(), 5);
         for (std::size_t child = 1; child < end; ++child) {

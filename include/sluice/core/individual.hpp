@@ -12,7 +12,7 @@
 namespace sluice::core {
 
 enum class Individual : std::uint8_t {
-    interaction, ///< callbacks and follow-ups: nobody's, until a global 429 shows otherwise
+    interaction, ///< callbacks and follow-ups: against no limit, until a global 429 shows one
     token,       ///< the bot's
     address      ///< requests without `Authorization`: webhooks with a token in their path
 };

@@ -12,8 +12,8 @@
 
 namespace sluice::core {
 
-/// What makes an item fit for lists. An item that may be in several lists at once derives from
-/// several types of hook, each of which derives from this one.
+/// The links of an item. An item that may be in several lists at once derives from several types of
+/// hook, each of which derives from this one.
 class ListHook {
 public:
     ListHook() = default;
@@ -21,7 +21,7 @@ public:
     ListHook& operator=(const ListHook&) = delete;
 
     [[nodiscard]] bool is_linked() const noexcept { return next_ != nullptr; }
-    /// Leaves the list, whichever it is, if it is in any.
+    /// Leaves its list, whichever that is, if it is in one.
     void unlink() noexcept {
         if (!is_linked()) return;
         previous_->next_ = next_;
@@ -37,13 +37,14 @@ private:
     ListHook* previous_ = nullptr;
 };
 
-/// The item leaves its list by itself when it goes, and so it does when the list goes.
+/// A hook that leaves its list on destruction, its own or the list's.
 class LeavingListHook : public ListHook {
 public:
     ~LeavingListHook() { unlink(); }
 };
 
-/// `Hook` is a base of `Item`. Owns nothing; whoever frees an item takes it out first.
+/// `Hook` is a base of `Item`. The list owns nothing; the owner of an item removes it before
+/// freeing it.
 template <class Item, class Hook = ListHook>
 class IntrusiveList {
     template <class Value>
@@ -90,7 +91,7 @@ public:
     using const_iterator = Iterator<const Item>;
 
     IntrusiveList() noexcept { ends_.next_ = ends_.previous_ = &ends_; }
-    /// Takes all of the other's items.
+    /// Takes all items of the other list.
     IntrusiveList(IntrusiveList&& other) noexcept : IntrusiveList() { splice(other); }
     IntrusiveList& operator=(IntrusiveList&&) = delete;
     ~IntrusiveList() {
@@ -117,23 +118,23 @@ public:
         before.at_->previous_ = hook.previous_->next_ = &hook;
     }
     void push_back(Item& item) noexcept { insert(end(), item); }
-    /// Where it is, in whatever list.
+    /// Returns the item's position, whichever list it is in.
     [[nodiscard]] static iterator at(Item& item) noexcept {
         return iterator(&static_cast<Hook&>(item));
     }
     void pop_front() noexcept { ends_.next_->unlink(); }
     /// Constant time, whatever list it is in.
     static void erase(Item& item) noexcept { static_cast<Hook&>(item).unlink(); }
-    /// Takes time for each.
+    /// Linear time.
     void clear() noexcept {
         while (!empty())
             pop_front();
     }
 
-    /// Takes all of the other's items behind the own ones. Constant time.
+    /// Takes all items of the other list, behind its own ones. Constant time.
     void splice(IntrusiveList& other) noexcept { splice(other, other.end()); }
     void splice(IntrusiveList&& other) noexcept { splice(other); }
-    /// Takes what is before `end` in the other. Constant time.
+    /// Takes the items before `end` of the other list. Constant time.
     void splice(IntrusiveList& other, iterator end) noexcept {
         ListHook* const first = other.ends_.next_;
         if (first == end.at_) return;

@@ -4,8 +4,9 @@
 // Discord docs, "Invalid Request Limit": 10,000 answers of 401, 403 or 429 (scope `shared`
 // excepted) within 10 minutes get the address banned for a while.
 //
-// Below the first threshold nothing happens. Between the two, requests are spaced so that even if
-// every one of them were invalid the second would not be reached. At the second nothing goes out.
+// Below the first threshold nothing happens. Between the two, requests are spaced so that the
+// second would not be reached even if every one of them were invalid. At the second nothing is
+// sent.
 #ifndef SLUICE_CORE_INVALID_REQUESTS_HPP
 #define SLUICE_CORE_INVALID_REQUESTS_HPP
 
@@ -35,8 +36,8 @@ public:
         ++count_;
     }
 
-    /// Within the last period, rounded to the safe side: a slice is forgotten when all of it is
-    /// over.
+    /// Returns the count of the last period, rounded to the safe side: a slice is dropped when all
+    /// of it is over.
     [[nodiscard]] std::int64_t count(Time now) noexcept {
         turn(now);
         return count_;
@@ -45,14 +46,14 @@ public:
     [[nodiscard]] bool slows(Time now) noexcept { return count(now) >= limits_.slow_at; }
     [[nodiscard]] bool stops(Time now) noexcept { return count(now) >= limits_.stop_at; }
 
-    /// The least time between two requests at this count; 0 below the first threshold.
+    /// Returns the least time between two requests at this count; 0 below the first threshold.
     [[nodiscard]] Duration spacing(Time now) noexcept {
         if (!slows(now)) return Duration(0);
-        // The last one before the threshold comes when all others have been forgotten.
+        // The last request before the threshold comes when all the counted ones have been dropped.
         return (limits_.period + slice()) / std::max<std::int64_t>(1, limits_.stop_at - count_);
     }
 
-    /// When the count falls below `threshold` if nothing invalid is added.
+    /// Returns when the count falls below `threshold` if nothing invalid is added.
     [[nodiscard]] Time below(std::int64_t threshold, Time now) noexcept {
         turn(now);
         std::int64_t left = count_;
@@ -67,12 +68,12 @@ public:
     }
     [[nodiscard]] Time stops_until(Time now) noexcept { return below(limits_.stop_at, now); }
 
-    /// So many within one slice of time that began so long ago.
+    /// The count of one slice of time that began so long ago.
     struct Slice {
         Duration age{0};
         std::int64_t count = 0;
     };
-    /// Visits those that are not empty, the oldest first.
+    /// Visits the slices that are not empty, the oldest first.
     template <class Visitor>
     void each_slice(Time now, Visitor visit) {
         turn(now);
@@ -82,8 +83,7 @@ public:
             if (slices_[at] != 0) visit(Slice{since, slices_[at]});
         }
     }
-    /// Takes what was counted elsewhere, the oldest first and told from `then` on, for all that
-    /// there was.
+    /// Replaces all counts by what was counted elsewhere, the oldest first and relative to `then`.
     template <class Slices>
     void restore(const Slices& slices, Time then) noexcept {
         *this = InvalidRequests(limits_);
@@ -100,7 +100,7 @@ private:
                         limits_.period / static_cast<std::int64_t>(slices_.size() - 1));
     }
 
-    /// Moves to the slice that `now` lies in, forgetting what is older than the period.
+    /// Moves to the slice that contains `now`, and drops what is older than the period.
     void turn(Time now) noexcept {
         if (start_ == Time::min()) start_ = now;
         const std::int64_t steps = std::max<std::int64_t>(0, (now - start_) / slice());
