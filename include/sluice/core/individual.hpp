@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Against whose limits a request counts. Discord docs, "Rate Limits": limits belong to whoever the
-// `Authorization` header names, without one to the address; "interaction endpoints are not bound to
-// the bot's global rate limit".
+// Against whose limits a request counts. Discord docs, "Rate Limits": limits belong to the user or
+// bot that the `Authorization` header names, without one to the address; "interaction endpoints are
+// not bound to the bot's global rate limit".
 #ifndef SLUICE_CORE_INDIVIDUAL_HPP
 #define SLUICE_CORE_INDIVIDUAL_HPP
 

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: MIT
 //
-// How long the way to Discord and back is at least, hence how much earlier than "answer received
-// plus Reset-After" a request may leave and still arrive after the reset.
+// How long the way to Discord and back takes at least, and so how much earlier than "answer
+// received plus Reset-After" a request may leave and still arrive after the reset.
 //
 // credit = least warm round trip - unsteadiness, never below 0. With steady delays that is the
-// whole round trip and a window costs exactly its period; with heavy jitter it is 0 and the wait is
-// merely safe. Unsteadiness is the larger of two: 4 times RFC 6298's mean deviation, quick to
-// notice a change, and 40 / (samples - 5) times the mean excess over the least, which does not
-// depend on the order of the samples: the answers to one burst come back sorted by their delay, and
-// smoothing alone takes the first of them for a steady path. Found by simulation: with 10-300 ms
-// each way 21 of 258,000 requests left too early without the second, 78 of 59,500,000 with
-// 40 / samples, 2 with what is here. Only warm samples count: a round trip that held a connect, a
-// TLS handshake or a long upload proves nothing for the next request, which may not need them. That
-// goes for the first request on any connection: the kernel completes a connect before the server
-// accepts it.
+// whole round trip, and a window costs exactly its period. With heavy jitter it is 0, and the wait
+// is merely safe. Unsteadiness is the larger of two. The first is 4 times RFC 6298's mean
+// deviation, quick to notice a change. The second is 40 / (samples - 5) times the mean excess over
+// the least, which does not depend on the order of the samples: the answers to one burst come back
+// sorted by their delay, and smoothing alone takes the first of them for a steady path. Found by
+// simulation: with 10-300 ms each way 21 of 258,000 requests left too early without the second, 78
+// of 59,500,000 with 40 / samples, 2 with what is here. Only warm samples count: a round trip that
+// included a connect, a TLS handshake or a long upload proves nothing for the next request, which
+// may not need them. The same holds for the first request on any connection: the kernel completes a
+// connect before the server accepts it.
 //
 // On one connection that keeps everything in order, such as HTTP/2's, the requests of a burst wait
-// for each other, and all of them take about as long as the slowest. While no answer has overtaken
-// another, only round trips that did not overlap count in the number of samples; with steady delays
-// that makes no difference. Without it 31 of 150,000 requests of a global limit left too early, by
-// up to 47 ms, with 20-100 ms each way in order.
+// for each other (head of line), and all of them take about as long as the slowest. While no answer
+// has overtaken another, only round trips that did not overlap count in the number of samples; with
+// steady delays that makes no difference. Without this rule, 31 of 150,000 requests of a global
+// limit left too early, by up to 47 ms, with 20-100 ms each way in order.
 //
-// A round trip that is measured from the ticket's issue holds whatever the client does before it
+// A round trip that is measured from the ticket's issue includes whatever the client does before it
 // sends: two requests that always wait for one connection take twice as long as either alone, and
-// as steadily. So only those count in the number of samples that had the client to themselves:
-// nothing else was in flight when they were issued. Where answers overtake each other that proves
-// nothing, for each of several connections may have such a queue.
+// as steadily. So only those requests count in the number of samples that had the client to
+// themselves: nothing else was in flight when they were issued. Where answers overtake each other
+// that proves nothing, because each of several connections may have such a queue.
 #ifndef SLUICE_CORE_LATENCY_HPP
 #define SLUICE_CORE_LATENCY_HPP
 
@@ -44,8 +44,9 @@ public:
     /// HTTP servers and clients keep an idle connection at least this long in practice (nginx 75 s,
     /// Node 5 s): a younger one can be taken for open.
     static constexpr Duration open_for = std::chrono::seconds(5);
-    /// Who says that a request goes out on an open connection is believed so long: most windows
-    /// last 5 s, and the request that opens the next finds connections idle for a little more.
+    /// If the user reports when a request was sent, a connection idle for this long is taken for
+    /// open: most windows last 5 s, and the request that opens the next one finds connections idle
+    /// for a little more.
     static constexpr Duration kept_for = std::chrono::seconds(15);
 
     void add(Time now) noexcept {
@@ -54,14 +55,14 @@ public:
         count_ = lesser(count_ + 1, idle_.size());
     }
 
-    /// Takes the youngest; false if none is young enough.
+    /// Takes the youngest connection; returns false if none is young enough.
     bool take(Time now, Duration within = open_for) noexcept {
         if (count_ == 0 || idle_[(next_ - 1) % idle_.size()] + within < now) return false;
         --next_;
         --count_;
         return true;
     }
-    /// Since when the one was idle that was taken last.
+    /// Returns since when the connection taken last was idle.
     [[nodiscard]] Time taken() const noexcept { return idle_[next_ % idle_.size()]; }
 
 private:
@@ -70,36 +71,38 @@ private:
     std::size_t count_ = 0;
 };
 
-/// From where a round trip was measured.
+/// The start of a measured round trip.
 enum class MeasuredFrom : std::uint8_t {
-    sent,        ///< from when the request went out
-    issue_alone, ///< from its ticket's issue; the client had nothing else to send
-    issue        ///< from its ticket's issue; it may have waited in the client
+    sent,        ///< when the request was sent
+    issue_alone, ///< when its ticket was issued; the client had nothing else to send
+    issue        ///< when its ticket was issued; the request may have waited in the client
 };
 
 class Latency {
 public:
     explicit Latency(Duration cap) noexcept : cap_(cap), trusted_(cap) {}
 
-    /// `order` tells which of two requests that were sent at one moment went first.
+    /// Adds a sample. `order` tells which of two requests that were sent at one moment went first.
     void sample(Duration round_trip, Time now, std::uint64_t order = 0,
                 MeasuredFrom from = MeasuredFrom::sent) noexcept;
 
     [[nodiscard]] Duration credit(Time now) const noexcept;
-    /// When the credit is 0 at the latest unless there are new samples.
+    /// Returns by when the credit is 0 at the latest, unless there are new samples.
     [[nodiscard]] Time valid_until() const noexcept { return epoch_end_ + epoch; }
 
-    /// Smoothed round trip; 0 before the first sample.
+    /// Returns the smoothed round trip; 0 before the first sample.
     [[nodiscard]] Duration mean() const noexcept { return mean_; }
 
-    /// A request came too early: its refusal told to wait less than a round trip. The path has
-    /// become shorter than its least sample; believe half as much for the next minutes.
+    /// Call when a request came too early: its refusal told to wait less than a round trip. The
+    /// path has become shorter than its least sample, so half as much is trusted for the next
+    /// minutes.
     void distrust(Time now) noexcept;
 
 private:
-    /// Half of the time for which a least round trip is believed: it ages out after one to two.
+    /// Half of the time for which a least round trip is trusted: it ages out after one to two
+    /// epochs.
     static constexpr Duration epoch = std::chrono::minutes(2);
-    /// Fewer can all lie close together by chance on a path that is anything but steady.
+    /// Fewer samples can all lie close together by chance, even on a path that is not steady.
     static constexpr std::int64_t least_samples = 6;
     /// A burst in order whose first request is the slowest looks steady.
     static constexpr std::int64_t least_independent = 2;
@@ -112,18 +115,18 @@ private:
         Duration least = Duration::max();
         Duration sum{0};
         std::int64_t count = 0;
-        std::int64_t unqueued = 0; ///< of those: none that may have waited in the client
-        std::int64_t apart = 0;    ///< of those: sent when all answers before had come
+        std::int64_t unqueued = 0; ///< of those: could not have waited in the client
+        std::int64_t apart = 0;    ///< of those: sent when all earlier answers had come
         bool overtaken = false;    ///< an answer has overtaken another
     };
-    /// How many samples have nothing to do with each other.
+    /// Returns how many samples are independent of each other.
     [[nodiscard]] std::int64_t independent() const noexcept {
         const bool overtaken = current_.overtaken || before_.overtaken;
         return overtaken ? current_.unqueued + before_.unqueued : current_.apart + before_.apart;
     }
-    /// How far below the least sample the least possible round trip may well lie. Few independent
-    /// samples prove little however many there are: two bursts in order may each be led by a slow
-    /// request.
+    /// Returns how far below the least sample the least possible round trip may lie. A few
+    /// independent samples prove little, however many samples there are: two bursts in order may
+    /// each be led by a slow request.
     [[nodiscard]] Duration uncertainty(Duration least) const noexcept {
         const auto count = static_cast<double>(current_.count + before_.count);
         const auto sum = static_cast<double>((current_.sum + before_.sum).count());
@@ -140,7 +143,7 @@ private:
     Time epoch_end_ = Time::min();
     Time newest_sent_ = Time::min(); // of the requests answered so far
     std::uint64_t newest_order_ = 0;
-    Time flight_end_ = Time::min(); // what is sent later is apart from what came before
+    Time flight_end_ = Time::min(); // requests sent later are apart from those before
 };
 
 inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order,
@@ -167,7 +170,7 @@ inline void Latency::sample(Duration round_trip, Time now, std::uint64_t order,
     mean_ += (round_trip - mean_) / 8;
 }
 
-/// Of one that has not waited in the client.
+/// Only for a request that has not waited in the client.
 inline void Latency::note_order(Time sent, Time now, std::uint64_t order,
                                 MeasuredFrom from) noexcept {
     ++current_.unqueued;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// The major parameter of one call: what makes Discord count two calls of one route apart.
+// The major parameter of one call: two calls of one route with different ones have separate limits.
 // Discord docs, "Rate Limits": top-level resources are channel_id, guild_id, webhook_id, and
 // webhook_id with webhook_token. Interaction tokens behave as webhook tokens do. Nothing else.
 //
-// A snowflake is kept as it is, everything that is not a number as a 128-bit digest: webhook and
+// A snowflake is stored as it is, anything that is not a number as a 128-bit digest: webhook and
 // interaction tokens are secrets and are never stored.
 #ifndef SLUICE_CORE_MAJOR_HPP
 #define SLUICE_CORE_MAJOR_HPP
@@ -21,8 +21,8 @@ struct Major {
     std::uint64_t high = 0; ///< upper half of a digest, 0 for a snowflake
     std::uint64_t low = 0;  ///< the snowflake, or the lower half of a digest
 
-    /// A webhook route whose token belongs to an interaction is the same counter whichever of the
-    /// two its author took it for, so these two kinds compare equal.
+    /// A webhook route whose token belongs to an interaction has one counter, whether its author
+    /// took it for a webhook or for an interaction, so these two kinds compare equal.
     [[nodiscard]] constexpr MajorKind family() const noexcept {
         return kind == MajorKind::interaction ? MajorKind::webhook_token : kind;
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A number that may be absent, for quantities that cannot be negative: a negative one says that
-// there is none. std::optional keeps a flag beside each number, and every answer has five to be
-// written, copied and asked for.
+// An optional number for quantities that cannot be negative: a negative value means absent.
+// std::optional keeps a flag beside each number, and every answer has five to write, copy and test.
 #ifndef SLUICE_CORE_NON_NEGATIVE_HPP
 #define SLUICE_CORE_NON_NEGATIVE_HPP
 
@@ -11,7 +10,7 @@
 
 namespace sluice::core {
 
-/// To be used as std::optional<Number> is. Whatever is negative when it comes counts as absent.
+/// Used like std::optional<Number>. A negative value that is passed in counts as absent.
 template <class Number>
 class NonNegative {
 public:
@@ -31,7 +30,7 @@ public:
     }
     constexpr void reset() noexcept { number_ = none; }
 
-    /// Absent numbers equal each other and no number.
+    /// Absent numbers are equal to each other and to no other number.
     friend constexpr bool operator==(NonNegative a, NonNegative b) noexcept {
         return a.number_ == b.number_ || (!a && !b);
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // An outage is the server's, not a route's: several 5xx in a row over several routes. Then one
-// request at a time finds out whether it is over, after pauses that grow, and behind the first
-// success the others follow little by little; see slow_start.hpp. A single request that fails
-// waits by itself and stops nobody, and so does one route that fails in every channel: 30 channels
-// of it kept a bot silent for hours when lanes were counted.
+// request at a time finds out whether it is over, after pauses that grow, and after the first
+// success the others follow by slow start; see slow_start.hpp. A single request that fails waits by
+// itself and stops no other. One route that fails in every channel stops no other either: when
+// lanes were counted, 30 channels of such a route kept a bot silent for hours.
 #ifndef SLUICE_CORE_OUTAGE_HPP
 #define SLUICE_CORE_OUTAGE_HPP
 
@@ -20,15 +20,15 @@ namespace sluice::core {
 
 class Outage {
 public:
-    /// So many in a row, over so many routes, are no accident.
+    /// So many failures in a row, over so many routes, are not by chance.
     static constexpr int least_failures = 5;
     static constexpr std::size_t least_routes = 3;
-    /// While one is being found out about, so many are enough.
+    /// Within an outage so many are enough.
     static constexpr int relapse = 3;
 
-    /// A request of this route was answered 5xx. `decided` counts all other answers ever: when it
-    /// has grown since the last failure, the failures were not in a row. The pauses begin with
-    /// `first` and grow to `longest`.
+    /// Notes that a request of this route was answered 5xx. `decided` counts all other answers so
+    /// far: if it has grown since the last failure, the failures were not in a row. The pauses
+    /// begin with `first` and grow to `longest`.
     void fail(std::uint64_t route, std::uint64_t decided, Time sent, Time now, Duration first,
               Duration longest) noexcept {
         if (decided != decided_) {

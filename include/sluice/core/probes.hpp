@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// Requests on routes whose bucket nobody knows yet. Each may turn out to count on a known bucket of
-// the same major parameter (PUT and DELETE of reactions do: discord-api-docs#981, 2019-07), so
-// until it is answered it counts as a place in all of them. That costs one slot for one round trip
-// and spares the 429 when two routes are found to share a hash.
+// Requests on routes whose bucket is unknown. Each may turn out to count in a known bucket of the
+// same major parameter (PUT and DELETE of reactions do: discord-api-docs#981, 2019-07), so until it
+// is answered it takes a place in all of them. That costs one slot for one round trip, and avoids
+// the 429 when two routes are found to share a hash.
 #ifndef SLUICE_CORE_PROBES_HPP
 #define SLUICE_CORE_PROBES_HPP
 
@@ -21,9 +21,9 @@ class Probes {
 public:
     using Watchers = IntrusiveList<Bucket, GroupHook>;
 
-    /// A probe counts against others at most this long: a hanging upload must not hold up routes
-    /// that it most likely has nothing to do with. A connection, an upload and an answer that all
-    /// are slow (simulated: 1.4 s) still fit in.
+    /// A probe counts against other routes at most this long: a slow upload must not hold up routes
+    /// that most likely have nothing to do with it. A connection, an upload and an answer that are
+    /// all slow (simulated: 1.4 s) still fit in.
     static constexpr Duration suspected_for = std::chrono::seconds(2);
 
     void add(const Major& major, Time now) {
@@ -32,7 +32,8 @@ public:
         group.until = now + suspected_for;
     }
 
-    /// The probe was answered, lost or cancelled. Every bucket moved to `freed` may have room now.
+    /// Call when the probe was answered, lost or cancelled. Every bucket moved to `freed` may have
+    /// room now.
     void remove(const Major& major, Watchers& freed) noexcept {
         const auto at = groups_.find(major);
         if (at == groups_.end()) return;
@@ -50,7 +51,8 @@ public:
         return at->second.flying;
     }
 
-    /// The bucket, a known one, is held up by these probes alone. Returns until when at most.
+    /// Call when only these probes hold up this known bucket; it is then in `freed` once one ends.
+    /// Returns until when they count at most.
     Time watch(Bucket& bucket) noexcept {
         Group& group = groups_.find(bucket.key.major)->second;
         if (!bucket.watches()) group.watchers.push_back(bucket);
@@ -64,7 +66,7 @@ private:
         std::int64_t flying = 0;
     };
 
-    std::map<Major, Group> groups_; // few: only what is under way
+    std::map<Major, Group> groups_; // few: only those in flight
 };
 
 } // namespace sluice::core

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Buckets that have room and waiters all the same: what is missing is a slot of the individual that
-// they count against, or the address, or the server. One queue for each individual, because one
-// that has to wait must not hold up the others; within it the earliest arrival goes first.
+// Buckets with room and waiters: what is missing is a slot of the individual that they count
+// against, or the address or the server is blocked. One queue for each individual, because one that
+// has to wait must not hold up the others. Within a queue the earliest arrival goes first.
 #ifndef SLUICE_CORE_READY_QUEUE_HPP
 #define SLUICE_CORE_READY_QUEUE_HPP
 
@@ -23,7 +23,7 @@ public:
 
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
     [[nodiscard]] const Heap& of(Individual individual) const noexcept { return at(individual); }
-    /// Whether others than this individual's are among them.
+    /// True if buckets of other individuals are among them.
     [[nodiscard]] bool has_others(Individual individual) const noexcept {
         return size_ > at(individual).size();
     }
@@ -31,7 +31,7 @@ public:
         return Heap::contains(bucket);
     }
 
-    /// Puts the bucket there, or moves it.
+    /// Adds the bucket to the queue of the individual, or moves it.
     void set(Bucket& bucket, Individual individual, std::uint64_t arrival) {
         if (contains(bucket) && bucket.ready_for != individual) erase(bucket);
         size_ += contains(bucket) ? 0 : 1;

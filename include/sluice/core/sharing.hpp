@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
 // Do two routes that show one bucket hash really share a counter? Until 2026-01 message routes did
-// not (discord-api-docs#1442, #8073); treating them as one is safe but wastes half of what is
-// allowed.
+// not (discord-api-docs#1442, #8073). Treating such routes as one is safe, but wastes half of the
+// quota.
 //
 // Of several requests accepted within one Reset-After, the one decided last shows all of them as
-// used, whichever it was and whatever the algorithm: a fixed window gives nothing back before its
-// end, GCRA is as many intervals away from full as the first was and one more for each that
-// followed, and a sliding log holds each for a period. If none shows that many, they do not share.
-// Invariant: true sharing is never contradicted, whatever the delays and the order of answers.
+// used, whichever it was and whatever the algorithm. A fixed window gives nothing back before its
+// end. GCRA is as many intervals away from full as the first request was, and one more for each
+// that followed. A sliding log holds each request for a period. If no answer shows that many, the
+// routes do not share. Invariant: true sharing is never contradicted, whatever the delays and the
+// order of answers.
 #ifndef SLUICE_CORE_SHARING_HPP
 #define SLUICE_CORE_SHARING_HPP
 
@@ -33,7 +34,7 @@ struct SharingSample {
 
 class Sharing {
 public:
-    /// True: this answer cannot come from the counter that the answers before it were counted on.
+    /// True if this answer cannot come from the counter that the answers before it were counted on.
     [[nodiscard]] bool contradicts(const SharingSample& now) const noexcept;
 
     void add(const SharingSample& sample) noexcept {
@@ -48,27 +49,27 @@ public:
         recent_[at] = sample;
     }
 
-    /// Whether all that are remembered had come by then.
+    /// True if all remembered answers had been received by then.
     [[nodiscard]] bool all_received_by(Time time) const noexcept {
         return std::all_of(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(size_),
                            [time](const SharingSample& one) { return one.received <= time; });
     }
 
 private:
-    /// API nodes' clocks differ, and with them what is left until one and the same Reset. Missing a
-    /// contradiction for a while costs less than inventing one.
+    /// API nodes' clocks differ, and so does the time left until one and the same Reset. Missing a
+    /// contradiction for a while costs less than seeing a false one.
     static constexpr Duration clock_doubt = std::chrono::milliseconds(100);
 
-    // The latest first, so that each set of so many spans as little time as it can.
+    // The latest first, so that each set of a given size spans as little time as possible.
     std::array<SharingSample, 16> recent_{};
     std::size_t size_ = 0;
 };
 
 inline bool Sharing::contradicts(const SharingSample& now) const noexcept {
-    // Nothing used: this server counts after it reports, and all others show one too few, which
-    // they cannot without such an answer at the start of their window.
+    // Nothing used: this server counts after it reports, so all its other answers show one too few.
+    // They cannot do so without such an answer at the start of their window.
     if (now.used <= 0) return false;
-    SharingSample extremes = now; // of sent, received and reset_after; used: the last one's at most
+    SharingSample extremes = now; // of sent, received, reset_after; used: upper bound for the last
     Time latest_sent = now.sent;
     std::int64_t size = 1;
     for (std::size_t i = 0; i < size_; ++i) {
@@ -79,7 +80,7 @@ inline bool Sharing::contradicts(const SharingSample& now) const noexcept {
             std::min(other.reset_after - other.unit, extremes.reset_after - extremes.unit);
         if (other.used <= 0 || received - sent >= held - clock_doubt) continue;
         latest_sent = std::max(latest_sent, other.sent);
-        // Received before the latest was sent: it was not decided last.
+        // Received before the latest was sent, so it was not decided last.
         const bool may_be_last = other.received > latest_sent;
         extremes = {sent, received, held, Duration(0),
                     may_be_last ? std::max(other.used, extremes.used) : extremes.used};

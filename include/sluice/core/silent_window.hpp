@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT
 //
-// What a client can know of a counter that describes itself in its 429s only, while the headers of
-// successes speak of another one (discord-api-docs#5646, 2022-11; #8161, 2026-02: `limit` 1000 in
-// the headers, a 429 of 5 under a hash of its own). Each success is counted without any news of
-// the counter, and each 429 puts the count right. Pure arithmetic on (state, now, event).
+// What a client can know of a counter that describes itself only in its 429s, while the headers of
+// successes describe another one (discord-api-docs#5646, 2022-11; #8161, 2026-02: `limit` 1000 in
+// the headers, a 429 of 5 under a hash of its own). Each success is counted without any news of the
+// counter, and each 429 corrects the count. Pure arithmetic on (state, now, event).
 //
 // One 429 with limit L, Reset-After A and wait w tells the algorithm. A leaky bucket (GCRA) refuses
 // while A - w = (L - 1) * T and w <= T, for T between two slots; in a fixed window A = w.
 //
-// So it is too where A names the next slot of a leaky bucket. That shows when the end is over and
-// fewer than L pass before the next 429: T is then what lies between two such ends, divided by how
-// many passed. Anybody else's requests look the same, so this T is a guess that is tried again and
-// again, each time it was right after twice as many successes: one more goes at a time, and more
-// with each success.
+// A = w also holds where A names the next slot of a leaky bucket. That shows when the end is over
+// and fewer than L pass before the next 429: T is then the time between two such ends, divided by
+// how many passed. Requests of other clients look the same, so this T is a guess that is tried
+// again and again, after twice as many successes each time that it was right: one more request goes
+// at a time, and more with each success.
 //
-// Invariant: an end that a 429 has told is exact, and the whole limit goes behind it. One that was
-// reckoned from the period is an estimate: a single request goes first, and its answer tells.
+// Invariant: an end that a 429 has told is exact, and the whole limit may go after it. An end that
+// was computed from the period is an estimate: a single request goes first, and its answer decides.
 #ifndef SLUICE_CORE_SILENT_WINDOW_HPP
 #define SLUICE_CORE_SILENT_WINDOW_HPP
 
@@ -32,22 +32,22 @@ class SilentWindow {
 public:
     [[nodiscard]] std::int64_t limit() const noexcept { return limit_; }
     [[nodiscard]] bool leaky() const noexcept { return leaky_; }
-    /// Whether an estimated end is over and no answer has told yet.
+    /// True if an estimated end is over and no answer has confirmed it.
     [[nodiscard]] bool asks() const noexcept { return asking_; }
     [[nodiscard]] Duration period() const noexcept {
         return leaky_ ? limit_ * interval_ : greater(period_, Duration(1));
     }
     [[nodiscard]] Time blocked_until() const noexcept { return blocked_until_; }
-    /// Whether nothing that was spent counts any more.
+    /// True if nothing that was spent counts any more.
     [[nodiscard]] bool all_back(Time now) const noexcept {
         return now >= blocked_until_ && (!has_deadline_ || now >= deadline_);
     }
 
-    /// A 429 of this counter, which names its limit.
+    /// Applies a 429 of this counter, which names its limit.
     void refuse(const Observation& seen, Duration wait) noexcept;
-    /// A request that counts here was accepted.
+    /// Notes that a request that counts here was accepted.
     void succeed(Time sent, Time received, Duration credit) noexcept;
-    /// It may have been, and no answer will ever tell.
+    /// Notes that such a request may have been accepted, and that no answer will tell.
     void lose(Time now, Duration credit) noexcept { spend(now, now, credit); }
 
     /// As in Window.
@@ -57,7 +57,8 @@ public:
                                               std::int64_t ahead, Duration credit) const noexcept;
 
 private:
-    /// What may be wrong with a wait: a Retry-After without a body is rounded up to whole seconds.
+    /// Returns the possible error of a wait: a Retry-After without a body is rounded up to whole
+    /// seconds.
     [[nodiscard]] static Duration rounding(Duration wait, Duration unit) noexcept {
         constexpr Duration second = std::chrono::seconds(1);
         return wait % second == Duration(0) ? second : unit;
@@ -70,29 +71,30 @@ private:
     [[nodiscard]] std::int64_t slots_missing(Time now, Duration credit) const noexcept;
 
     std::int64_t limit_ = 0;
-    std::int64_t spent_ = 0;         ///< of a fixed window
-    std::int64_t since_refusal_ = 0; ///< successes of what was sent since
+    std::int64_t spent_ = 0;         ///< only for a fixed window
+    std::int64_t since_refusal_ = 0; ///< successes of requests sent since
     Time struck_ = Time::min();      ///< when it refused last
-    Time deadline_{};                ///< when all is back, without credit
+    Time deadline_{};                ///< when everything is back, without credit
     Time blocked_until_ = Time::min();
     Time rolled_ = Time::min();
-    Time first_sent_{};    ///< of the first success of this window
+    Time first_sent_{};    ///< when the first success of this window was sent
     Duration period_{0};   ///< the longest that a 429 has shown
-    Duration interval_{0}; ///< a slot of a leaky bucket takes no less
-    Duration each_{0};     ///< nor much more: what a success adds
+    Duration interval_{0}; ///< a lower bound of the time of one slot, if leaky
+    Duration each_{0};     ///< an upper bound of it, nearly: what a success adds
     Duration longest_wait_{0};
-    std::int64_t trust_ = 1; ///< so many successes, and a guess is tried
+    std::int64_t trust_ = 1; ///< after so many successes a guess is tried
     bool leaky_ = false;
-    bool guessed_ = false; ///< its interval is no more than a guess
+    bool guessed_ = false; ///< its interval is a guess
     bool has_deadline_ = false;
     bool told_ = false;      ///< deadline_ is from a 429
-    bool whole_ = false;     ///< the end that was over last was told: all should be back
+    bool whole_ = false;     ///< the last end that passed was told: all should be back
     bool asking_ = false;    ///< an estimated end is over: one request goes first
     bool has_first_ = false; ///< first_sent_ is known
 };
 
-/// A single answer seldom tells T exactly, and what it tells grows with each. Once the whole limit
-/// has passed and the next is refused all the same, T is larger by a little.
+/// Learns the interval of a leaky bucket. A single answer seldom gives T exactly, and each answer
+/// raises the bounds. If the whole limit has passed and the next request is refused all the same, T
+/// is a little larger.
 inline void SilentWindow::learn_interval(Duration after, Duration wait, Duration unit) noexcept {
     constexpr Duration least_gap = std::chrono::milliseconds(50);
     const std::int64_t others = limit_ - 1;
@@ -108,15 +110,15 @@ inline void SilentWindow::learn_interval(Duration after, Duration wait, Duration
     each_ = greater(each_, greater((after + unit) / limit_, (gap + unit) / others));
 }
 
-/// This window began with its first success and ends when the 429 says.
+/// Learns the period: this window began with its first success and ends when the 429 says.
 inline void SilentWindow::learn_period(const Observation& seen, Duration after) noexcept {
     const Duration elapsed = seen.sent - first_sent_;
     const bool of_this = has_first_ && elapsed >= Duration(0) && elapsed <= 2 * period_;
     period_ = greater(period_, of_this ? after + elapsed : after);
 }
 
-/// Refused again before the whole limit has passed: a single slot was back at each end. No next
-/// slot is further away than the time between two.
+/// Guesses the interval when a request was refused before the whole limit had passed: then a single
+/// slot was back at each end. The next slot is never further away than the time between two.
 inline void SilentWindow::guess_interval(Time end, Duration round_trip) noexcept {
     constexpr int fraction = 8;
     constexpr std::int64_t longest_trust = 1024;
@@ -132,7 +134,8 @@ inline void SilentWindow::guess_interval(Time end, Duration round_trip) noexcept
     }
     const bool confirmed = guessed_ && interval_ <= each + doubt && each <= interval_ + doubt;
     trust_ = confirmed ? lesser(2 * trust_, longest_trust) : 1;
-    interval_ = guessed_ ? lesser(each, interval_ + interval_ / fraction) : each; // at most `each`
+    // At most `each`.
+    interval_ = guessed_ ? lesser(each, interval_ + interval_ / fraction) : each;
     each_ = interval_;
     guessed_ = true;
 }
@@ -145,7 +148,7 @@ inline void SilentWindow::refuse(const Observation& seen, Duration wait) noexcep
     }
     const Duration told = lesser(after, wait); // a wait that did not suffice has grown
     longest_wait_ = greater(longest_wait_, told);
-    if (seen.sent > struck_) { // those that were under way together are refused together
+    if (seen.sent > struck_) { // requests in flight together are refused together
         learn_interval(after, wait, seen.unit);
         if (!leaky_) guess_interval(seen.received + told, seen.received - seen.sent);
         since_refusal_ = 0;
@@ -168,7 +171,7 @@ inline void SilentWindow::roll(Time now, Duration credit) noexcept {
     if (!has_deadline_ || now < deadline_ - credit) return;
     whole_ = told_ && !leaky_;
     asking_ = !told_ && !leaky_;
-    if (!asking_) has_first_ = false; // a 429 to the one that asks tells how long it really lasts
+    if (!asking_) has_first_ = false; // a 429 to the trial request tells how long it really lasts
     spent_ = 0;
     has_deadline_ = false;
     rolled_ = now;
@@ -232,7 +235,7 @@ inline std::optional<Time> SilentWindow::predict(Time now, std::int64_t out, std
     SilentWindow then = *this;
     const std::int64_t room = then.available(start, out, credit);
     if (wanted <= room) return start;
-    if (wanted <= room + (out - held)) return std::nullopt; // what is under way may not count
+    if (wanted <= room + (out - held)) return std::nullopt; // what is in flight may not count
     if (!then.has_deadline_) {
         if (wanted <= limit_) return std::nullopt;
         return later(start, (wanted - 1) / limit_, period());

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// When each request comes back, in a bucket that gives them back one by one, each a period after it
-// was counted (a sliding log). No header tells that: Reset names the end of the last.
+// When each request comes back, in a bucket that gives requests back one by one, each a period
+// after it was counted (a sliding log). No header tells that: Reset names the end of the last one.
 //
-// Who is alone can know it all the same, by the rule of global_limit.hpp for one bucket. A request
-// that was answered at r was decided before r; what is sent at r + period - credit arrives a period
-// after that. As long as no more than `limit` are in flight or were answered less than a period
-// ago, no period at the server ever holds more of them.
+// A client that is the only one can know it all the same, by the rule of global_limit.hpp for one
+// bucket. A request that was answered at r was decided before r. A request sent at r + period -
+// credit arrives a period after that. As long as no more than `limit` requests are in flight or
+// were answered less than a period ago, no period at the server ever holds more of them.
 //
-// That it is one shows when its Reset-After stays a whole period while more and more is spent: see
-// Window::look_for_sliding(). So does that of a counter which each request keeps alive for another
-// period, until one is sent before its end. Therefore one goes alone first.
+// A bucket shows that it is a log if its Reset-After stays a whole period while more and more is
+// spent: see Window::look_for_sliding(). A counter that each request keeps alive for another period
+// looks the same, until a request is sent before its end. Therefore one goes alone first.
 #ifndef SLUICE_CORE_SLIDING_LOG_HPP
 #define SLUICE_CORE_SLIDING_LOG_HPP
 
@@ -24,13 +24,15 @@ namespace sluice::core {
 
 class SlidingLog {
 public:
-    /// The latest `limit` requests are all that can matter.
+    /// Keeps the latest `limit` requests, all that can matter.
     explicit SlidingLog(std::int64_t limit) noexcept : limit_(limit) {}
 
-    /// Never too short, whatever the last digit of a header says.
+    /// Keeps the longest period, so that it is never too short, whatever the last digit of a header
+    /// says.
     void learn_period(Duration period) noexcept { period_ = greater(period_, period); }
 
-    /// So many were decided before `received`, which is never before that of others.
+    /// Adds so many requests decided before `received`, which is never earlier than in a call
+    /// before.
     void add(Time received, std::int64_t count = 1) {
         for (; count > 0; --count) {
             if (size() >= limit_) answered_.pop_front();
@@ -40,7 +42,7 @@ public:
     }
     [[nodiscard]] Time latest() const noexcept { return latest_; }
 
-    /// How many are not back yet.
+    /// Returns how many are not back.
     [[nodiscard]] std::int64_t held(Time now, Duration credit) const noexcept {
         std::int64_t back = 0;
         for (std::int64_t end = size(); back < end;) {
@@ -53,13 +55,14 @@ public:
         }
         return size() - back;
     }
-    /// When the next of them is, or `never`.
+    /// Returns when the next of them is back, or `never`.
     [[nodiscard]] Time next(Time now, Duration credit) const noexcept {
         const std::int64_t known = held(now, credit);
         return known == 0 ? never : back_at(size() - known, credit);
     }
-    /// The soonest that one can go which waits for so many others to be back and one more. Those in
-    /// flight have yet to be answered, and whoever takes a place keeps it for a period.
+    /// Returns the earliest time for a request that waits until `before` others and one more are
+    /// back. Those in flight are not answered yet, and each that takes a place keeps it for a
+    /// period.
     [[nodiscard]] Time foresee(Time now, std::int64_t before, Duration credit) const noexcept {
         const std::int64_t known = held(now, credit);
         const std::int64_t first = before % limit_;
@@ -82,7 +85,7 @@ private:
     std::int64_t limit_;
     Duration period_{0};
     Time latest_ = Time::min();
-    Fifo<Time> answered_; // ascending, back or not
+    Fifo<Time> answered_; // ascending, including those that are back
 };
 
 } // namespace sluice::core

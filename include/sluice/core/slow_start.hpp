@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// How requests begin again after everybody was told to stop: a block of the token, of the address,
-// an outage, a limit shared by many lanes. What ends such a stop is told, or guessed, as a time;
-// nobody tells how many may go then. So one goes first, and with each success one more may be in
-// flight: twice as many with each round trip, as TCP's slow start has it. Without it everything
-// that has queued meanwhile leaves at once: 500 requests behind a block that was told ten times too
-// short met 4,501 429s.
+// How requests begin again after a stop for all: a block of the token, of the address, an outage, a
+// limit shared by many lanes. The end of such a stop is told, or guessed, as a time; how many may
+// go then is unknown. So one goes first, and with each success one more may be in flight: twice as
+// many with each round trip, as in TCP's slow start. Without it everything that was queued
+// meanwhile leaves at once: 500 requests behind a block whose told end was ten times too short met
+// 4,501 429s.
 //
-// A stop that turns out to be too short grows: each refusal of a request that was sent after its
-// end doubles the wait. Refusals of requests that were under way together count as one.
+// A stop that proves too short grows: each refusal of a request sent after its end doubles the
+// wait. Refusals of requests that were in flight together count as one.
 //
 // Invariant: opens() is never `never`. A request whose answer does not come holds up the others for
-// `patience` at most.
+// at most `patience`.
 #ifndef SLUICE_CORE_SLOW_START_HPP
 #define SLUICE_CORE_SLOW_START_HPP
 
@@ -24,19 +24,19 @@ namespace sluice::core {
 
 class SlowStart {
 public:
-    /// So many in flight at once, and nothing is in the way any more.
+    /// With so many in flight at once, the slow start is over.
     static constexpr std::int64_t wide = 64;
     static constexpr Duration patience = std::chrono::seconds(10);
     static constexpr Duration longest = std::chrono::minutes(64);
 
-    /// Nothing is in the way: the answer that nearly every request gets.
+    /// True if nothing is blocked: the fast path of nearly every request.
     [[nodiscard]] bool idle() const noexcept { return struck_ == Time::min(); }
 
-    /// Until when nothing goes, whatever is answered meanwhile; at least `now`.
+    /// Returns a lower bound: nothing goes before, whatever is answered meanwhile; at least `now`.
     [[nodiscard]] Time closed_until(Time now) const noexcept {
         return idle() ? now : greater(now, until_);
     }
-    /// When the next may go if nothing is answered before; at least `now`.
+    /// Returns when the next request may go if no answer comes before; at least `now`.
     [[nodiscard]] Time opens(Time now) const noexcept {
         if (idle()) return now;
         if (now < until_) return until_;
@@ -48,8 +48,8 @@ public:
         if (idle() || now >= until_) start(now);
         until_ = greater(until_, until);
     }
-    /// A request was refused and told to wait so long, more than 0. Returns how long that has
-    /// become: no growth exceeds `most`.
+    /// Notes that a request was refused and told to wait so long, more than 0. Returns how long the
+    /// wait has become: growth does not exceed `most`.
     Duration refuse(Time sent, Time now, Duration told, Duration most = longest) noexcept {
         if (idle() || sent >= until_) {
             if (refusals_ < most_refusals) ++refusals_;
@@ -62,7 +62,7 @@ public:
         return wait;
     }
 
-    /// A request goes. Call it only when opens(now) == now.
+    /// Notes that a request goes. Call it only when opens(now) == now.
     void pass(Time now) noexcept {
         if (idle()) return;
         if (in_flight_ >= width_) { // the answers are overdue
@@ -72,11 +72,11 @@ public:
         ++in_flight_;
         passed_ = now;
     }
-    /// A request that had passed was answered, lost or cancelled.
+    /// Notes that a request that had passed was answered, lost or cancelled.
     void land(Time sent) noexcept {
         if (sent > struck_ && sent >= counted_since_ && in_flight_ > 0) --in_flight_;
     }
-    /// Its answer shows that nothing was in the way.
+    /// Notes that the answer to a request sent then shows that nothing was blocked.
     void succeed(Time sent) noexcept {
         if (idle() || sent <= struck_) return;
         refusals_ = 0;
@@ -87,7 +87,7 @@ public:
 
 private:
     static constexpr int most_refusals = 40;
-    /// A wait that was told and did not suffice grows from here, or it would take long to be felt.
+    /// A told wait that did not suffice grows from here, or it would take long to have an effect.
     static constexpr Duration least = std::chrono::milliseconds(500);
 
     void start(Time now) noexcept {
@@ -97,9 +97,9 @@ private:
         width_ = 1;
     }
 
-    Time struck_ = Time::min(); ///< when it was stopped last; what was sent before tells no more
+    Time struck_ = Time::min(); ///< last stop; what was sent before proves nothing more
     Time until_ = Time::min();
-    Time passed_ = Time::min();        ///< when a request went last
+    Time passed_ = Time::min();        ///< when the last request went
     Time counted_since_ = Time::min(); ///< those in flight that went earlier are overdue
     std::int64_t in_flight_ = 0;
     std::int64_t width_ = 1;

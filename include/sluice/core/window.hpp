@@ -66,8 +66,8 @@ public:
     static constexpr Duration doubt_of_slides = std::chrono::milliseconds(100);
     /// No log is kept of a larger limit.
     static constexpr std::int16_t longest_log = 1'024;
-    /// Whether the bucket is a sliding log: each request comes back by itself, a period after it
-    /// was spent.
+    /// What is known of whether the bucket is a sliding log: each request comes back by itself, a
+    /// period after it was spent.
     enum class Slides : std::int8_t {
         unknown,
         may,   ///< its end moves, as that of a leaky bucket does

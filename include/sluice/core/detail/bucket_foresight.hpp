@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Bucket: when a request could go that others wait before, and that places hold back which are
-// lost. What is foreseen is what Scheduler does then, unless an answer or somebody else comes in
-// between. Included by core/bucket.hpp only.
+// Bucket: predicts when a request could go behind others, and while lost requests hold places. The
+// prediction is what Scheduler does then, unless an answer or another request comes in between.
+// Included by core/bucket.hpp only.
 #ifndef SLUICE_CORE_DETAIL_BUCKET_FORESIGHT_HPP
 #define SLUICE_CORE_DETAIL_BUCKET_FORESIGHT_HPP
 
@@ -26,7 +26,7 @@ inline std::optional<Time> Bucket::predict(Time now, std::int64_t out, std::int6
     const Time start = greater(now, window.blocked_until());
     const std::int64_t spent = rare_->log->held(start, credit) + out;
     const std::int64_t before = ahead + spent - window.limit();
-    // What is under way may be cancelled.
+    // What is in flight may be cancelled.
     if (sure && before >= 0 && before < out - held) return std::nullopt;
     const Time by_log = before < 0 ? start : rare_->log->foresee(start, before, credit);
     return sure ? by_log : lesser(*at, by_log);
@@ -36,7 +36,8 @@ inline std::optional<Time> Bucket::predict_losses(Time now, std::int64_t probes,
                                                   Duration credit) noexcept {
     const auto flying = static_cast<std::int64_t>(in_flight);
     if (flying > rare_->flew_before) {
-        // The answer to what was sent after the last loss tells; it may have been counted.
+        // The answer to a request sent after the last loss decides: the lost one may have been
+        // counted.
         const std::int64_t held = flying + static_cast<std::int64_t>(rare_->lost.size());
         const auto at = predict(now, held + probes, held, ahead, credit);
         return at && (*at > now || !in_doubt()) ? at : std::nullopt;
@@ -46,7 +47,7 @@ inline std::optional<Time> Bucket::predict_losses(Time now, std::int64_t probes,
                         : predict_returns(now, probes, ahead, credit);
 }
 
-/// Each place that comes back makes room by itself.
+/// Predicts where each place that comes back makes room by itself.
 inline std::optional<Time> Bucket::predict_returns(Time now, std::int64_t probes,
                                                    std::int64_t ahead, Duration credit) noexcept {
     const auto flying = static_cast<std::int64_t>(in_flight);
@@ -66,17 +67,18 @@ inline std::optional<Time> Bucket::predict_returns(Time now, std::int64_t probes
     }
 }
 
-/// Once one is back, nobody goes until all are, and then one that asks.
+/// Predicts where doubt follows a place that came back: nothing goes until all are back, and then
+/// one request goes as a trial.
 inline std::optional<Time> Bucket::predict_doubt(Time now, std::int64_t probes, std::int64_t ahead,
                                                  Duration credit) noexcept {
     const auto flying = static_cast<std::int64_t>(in_flight);
     const std::int64_t held = flying + static_cast<std::int64_t>(rare_->lost.size());
-    const Time settled = in_doubt() ? doubt_ends() : now; // nobody goes before, and then as many
+    const Time settled = in_doubt() ? doubt_ends() : now; // nothing goes before this
     if (has_lost() && settled < next_lost()) {
         const auto first = predict(settled, held + probes, held, 0, credit);
         if (first && *first < next_lost()) {
             const auto at = predict(settled, held + probes, held, ahead, credit);
-            // As much was counted as can be, then; nothing is under way that could tell.
+            // By then as much was counted as can be; nothing is in flight that could tell.
             return at || flying + probes != 0 ? at : next_lost();
         }
     }
@@ -84,17 +86,17 @@ inline std::optional<Time> Bucket::predict_doubt(Time now, std::int64_t probes, 
     const auto at = predict(now, flying + probes, flying, ahead, credit);
     if (!alone || !at) return std::nullopt;
     const Time first = has_lost() ? greater(*alone, rare_->lost.back() + window.period()) : *alone;
-    if (ahead != 0 && first <= now) return std::nullopt; // hangs on what the first asks
+    if (ahead != 0 && first <= now) return std::nullopt; // depends on the answer to the first
     return greater(*at, behind_first(first, ahead, *alone, credit));
 }
 
-/// When one goes that has so many ahead, the first of which goes at `first`, and would have gone
-/// at `alone` but for what is lost: a window that is over by then, or as good as over, begins with
-/// it.
+/// Returns when a request goes that has so many ahead. The first of those goes at `first`, and
+/// would have gone at `alone` without the lost requests. A window that is over by then, or nearly
+/// over, begins with it.
 inline Time Bucket::behind_first(Time first, std::int64_t ahead, Time alone,
                                  Duration credit) const noexcept {
     if (!window.known() || first == alone) return first;
-    // A round trip, by which the end may be over sooner than is known.
+    // A round trip: the end may be over sooner by this than is known.
     constexpr Duration as_good_as = std::chrono::milliseconds(100);
     const auto deadline = window.deadline();
     if (deadline && *deadline - credit > first + as_good_as && !has_log()) return first;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Registry, second half: what becomes of buckets that nobody uses, step by step with each call:
-// in use, idle, dormant, gone. Included by core/registry.hpp only.
+// Registry, second half: what becomes of unused buckets, step by step with each call: in use, idle,
+// dormant, evicted. Included by core/registry.hpp only.
 #ifndef SLUICE_CORE_DETAIL_REGISTRY_AGING_HPP
 #define SLUICE_CORE_DETAIL_REGISTRY_AGING_HPP
 
@@ -21,14 +21,14 @@ inline void Registry::file(Bucket& bucket, Time now) noexcept {
     filed_.push_back(bucket);
 }
 
-/// Whether nothing that was spent counts any more.
+/// True if nothing that was spent counts any more.
 inline bool Registry::over(Bucket& bucket, Time now) noexcept {
     return bucket.out(now) == 0 && bucket.window.blocked_until() <= now && bucket.all_back(now) &&
            bucket.window.deadline().value_or(Time::min()) <= now;
 }
 
-/// Lanes that have been idle for as long as a draw is kept give up theirs on this bucket: two that
-/// draw on each other's bucket would keep both for ever.
+/// Lanes that have been idle for as long as a draw is kept give up their draws on this bucket:
+/// otherwise two lanes that draw on each other's bucket would keep both permanently.
 inline void Registry::forget_draws_on(Bucket& bucket, Time now) noexcept {
     if (!bucket.is_drawn()) return;
     for (auto at = bucket.drawers().begin(); at != bucket.drawers().end();) {
@@ -48,7 +48,7 @@ inline bool Registry::evictable(Bucket& bucket, Time now) noexcept {
     for (const Lane& lane : bucket.lanes) {
         if (lane.in_use() || lane.blocked_until > now) return false;
         for (const Draw* draw = lane.draws.get(); draw != nullptr; draw = draw->next.get()) {
-            if (!over(*draw->bucket, now)) return false; // it would be forgotten who spent it
+            if (!over(*draw->bucket, now)) return false; // its spender would be forgotten
         }
     }
     return true;
@@ -76,8 +76,8 @@ inline void Registry::evict(DormantBucket& dormant) noexcept {
     delete &dormant;
 }
 
-/// Whether an evictable bucket holds no more than its window leaves behind, and each of its lanes
-/// no more than its route brings along.
+/// True if an evictable bucket holds no more than its window leaves behind, and each of its lanes
+/// no more than its route provides.
 inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
     if (!bucket.may_sleep()) return false;
     for (const Lane& lane : bucket.lanes) {
@@ -88,7 +88,7 @@ inline bool Registry::may_sleep(const Bucket& bucket) const noexcept {
     return true;
 }
 
-/// False: there is no memory for it.
+/// Replaces the bucket by a dormant one. Returns false if there is no memory for that.
 inline bool Registry::put_to_sleep(Bucket& bucket) noexcept {
     auto* dormant = new (std::nothrow) DormantBucket;
     if (dormant == nullptr) return false;
@@ -119,12 +119,12 @@ inline Bucket& Registry::wake(DormantBucket& dormant) {
     return *made.release();
 }
 
-/// In the table. Their keys are equal, and the table never moves for it.
+/// Replaces an entry of the table in place: their keys are equal.
 inline void Registry::replace(BucketEntry& entry, BucketEntry& by) noexcept {
     const_cast<BucketEntry*&>(*buckets_.find(&entry)) = &by;
 }
 
-/// Evicts the oldest dormant bucket if its time is over, or if there are too many.
+/// Evicts the oldest dormant bucket and returns true, if its time is over or if there are too many.
 inline bool Registry::evict_dormant(Time now, const IdleLimits& limits) noexcept {
     if (dormant_.empty()) return false;
     auto& oldest = static_cast<DormantBucket&>(dormant_.front());
@@ -148,21 +148,21 @@ inline bool Registry::evict_dormant(Time now, const IdleLimits& limits) noexcept
         if (oldest.filed > now - limits.dormant_after && !too_many) break;
         forget_draws_on(oldest, now);
         if (oldest.last_used > oldest.filed) {
-            file(oldest, oldest.last_used); // used since: its turn comes again
+            file(oldest, oldest.last_used); // used since: filed again by its last use
         } else if (!evictable(oldest, now)) {
             file(oldest, now); // in use, or its window is still open
         } else if (too_many || oldest.last_used <= now - limits.evict_after) {
             evict(oldest);
             ++evicted;
         } else if (!may_sleep(oldest) || !put_to_sleep(oldest)) {
-            file(oldest, now); // until it may be evicted
+            file(oldest, now); // stays until it may be evicted
         }
     }
     due_ = next_sweep(now, limits);
     return evicted;
 }
 
-/// Those filed later are due later.
+/// Returns when a sweep next has work due by age: buckets filed later are due later.
 inline Time Registry::next_sweep(Time now, const IdleLimits& limits) const noexcept {
     const auto in = [now](Duration after, Time since) {
         return since <= now - after ? Duration(0) : after - (now - since);

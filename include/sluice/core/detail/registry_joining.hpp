@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Registry: buckets that turn out to be one, and hashes of which all majors do. Included by
-// core/registry.hpp only.
+// Registry: buckets that prove to be one counter, and hashes whose majors all share one. Included
+// by core/registry.hpp only.
 //
-// To say that of a hash costs O(1). Its buckets and lanes follow when they are next used, or when
-// somebody walks over them, a few at a time; until then they are outdated.
+// To mark a hash so costs O(1). Its buckets and lanes follow when they are next used, or a few at a
+// time when the scheduler visits them; until then they are outdated.
 #ifndef SLUICE_CORE_DETAIL_REGISTRY_JOINING_HPP
 #define SLUICE_CORE_DETAIL_REGISTRY_JOINING_HPP
 
@@ -77,7 +77,7 @@ inline void Registry::suspect(HashId hash, bool suspected) noexcept {
     any_odd_ = any_odd_ || suspected;
 }
 
-/// A bucket without a hash is one of the hash that its family shows.
+/// A bucket without a hash is treated as one of the hash that its family shows.
 inline bool Registry::differs(const Lane& lane) const noexcept {
     const BucketKey& key = lane.bucket->key;
     const HashId hash = key.hash_known ? static_cast<HashId>(key.name) : learned(key.name);
@@ -87,7 +87,7 @@ inline bool Registry::differs(const Lane& lane) const noexcept {
 }
 
 inline void Registry::drop_idle_lanes(Lane& but, Time now, Duration idle) noexcept {
-    constexpr int at_most = 2; // one comes with each call, at most
+    constexpr int at_most = 2; // each call brings one new lane at most
     LaneList& lanes = but.bucket->lanes;
     for (int steps = 0; steps < at_most && &lanes.front() != &but; ++steps) {
         Lane& lane = lanes.front();

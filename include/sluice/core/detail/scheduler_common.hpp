@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Scheduler: hashes that count over all major parameters; what shows that is in common_counter.hpp.
-// Included by core/scheduler.hpp only.
+// Scheduler: hashes that have one counter for all major parameters; common_counter.hpp says what
+// shows that. Included by core/scheduler.hpp only.
 //
-// No call looks at all lanes of a hash: there may be thousands. Whoever waits is moved a few at a
-// time, with each answer and each advance(); the rest when they are next used.
+// No call looks at all lanes of a hash: there may be thousands. Lanes with waiters are moved a few
+// at a time, with each answer and each advance(); the rest when they are next used.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_COMMON_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_COMMON_HPP
 
@@ -18,8 +18,8 @@
 
 namespace sluice::core {
 
-/// Whether it shows more spent than this client has sent to that bucket, and not more than it can
-/// have sent to others. The request itself is not in flight there any more.
+/// True if the answer shows more spent than this client has sent to that bucket, and not more than
+/// it can have sent to others. The request itself is not in flight there any more.
 inline bool Scheduler::is_strange(const Lane& lane, const Bucket& bucket, const Answer& answer) {
     const Observation& seen = answer.seen;
     if (!seen.limit || !seen.remaining || !bucket.window.untouched(seen.sent)) return false;
@@ -37,7 +37,7 @@ inline bool Scheduler::is_strange(const Lane& lane, const Bucket& bucket, const 
     constexpr Duration coarse = std::chrono::milliseconds(10);
     const bool numbers = seen.limit && *seen.limit > 0 && seen.remaining && seen.reset &&
                          seen.reset_after && seen.unit <= coarse;
-    const bool timed = seen.sent < seen.received; // nobody knows when it was sent otherwise
+    const bool timed = seen.sent < seen.received; // otherwise its send time is unknown
     if (!numbers || !timed || !registry_.may_join(hash, now)) return false;
     if (!suspects_) suspects_ = std::make_unique<CommonSuspects>();
     CommonSuspects::Suspect& suspect = suspects_->find(hash);
@@ -62,7 +62,8 @@ inline bool Scheduler::is_strange(const Lane& lane, const Bucket& bucket, const 
     return false;
 }
 
-/// The common bucket begins with what all answers have shown that led to it.
+/// Joins the majors of a hash. The common bucket begins with what the answers have shown that led
+/// to it.
 inline void Scheduler::join(Lane& lane, HashId hash, const CommonEvidence& evidence, Time now) {
     ++counters_.joined;
     note(EventKind::joined, lane);
@@ -71,11 +72,11 @@ inline void Scheduler::join(Lane& lane, HashId hash, const CommonEvidence& evide
     evidence.each_earlier([&](const MajorSample& sample) {
         if (!sample.refused) common.accept(sample.seen, Duration(0));
     });
-    unvisited_ = queued_ + in_flight_; // no more buckets than that wait
+    unvisited_ = queued_ + in_flight_; // at most so many buckets wait
     if (registry_.is_outdated(lane)) fold(lane, now);
 }
 
-/// Its bucket turns out to be the one that is common to all.
+/// Merges the lane's bucket into the one that is common to all majors. Returns the common bucket.
 inline Bucket& Scheduler::fold(Lane& lane, Time now) {
     Bucket& from = *lane.bucket;
     if (!from.key.hash_known) return link(from, registry_.learned(from.key.name));
@@ -88,7 +89,8 @@ inline Bucket& Scheduler::fold(Lane& lane, Time now) {
     return common;
 }
 
-/// An answer in a bucket that all majors draw on.
+/// Compares an answer with the others of a common bucket, and parts its majors if they contradict
+/// each other. Returns the bucket that the answer counts in.
 [[gnu::noinline]] inline Bucket& Scheduler::compare_majors(Lane& lane, Bucket& common,
                                                            const Answer& answer, Time now) {
     const Observation& seen = answer.seen;
@@ -107,7 +109,7 @@ inline Bucket& Scheduler::fold(Lane& lane, Time now) {
     return *lane.bucket;
 }
 
-/// It was a mistake, and is not made again.
+/// The join was a mistake: undoes it for good.
 inline void Scheduler::part(Bucket& common, Time now) {
     registry_.part(static_cast<HashId>(common.key.name), never);
     common.forget_sharing();
@@ -120,15 +122,15 @@ inline void Scheduler::move_out(Lane& lane, Time now) {
     Bucket& from = *lane.bucket;
     Bucket& to = registry_.bucket(registry_.key_of(static_cast<HashId>(from.key.name), lane));
     registry_.set_busy(to);
-    to.lose(now, lane.in_flight); // issued elsewhere, and counts there all the same
-    if (!to.window.answered()) to.window = from.window; // any of its numbers may be its own
+    to.lose(now, lane.in_flight);                       // issued elsewhere, but counts there
+    if (!to.window.answered()) to.window = from.window; // each number may be its own
     registry_.move_lane(lane, to);
     ++counters_.moved;
     serve(to, now);
     leave_empty(to, now);
 }
 
-/// False: none was left.
+/// Moves some lanes out of a parted bucket. Returns false if none was left.
 inline bool Scheduler::move_out_some(Bucket& common, Time now) {
     constexpr int at_most = 64;
     bool moved = false;
@@ -145,7 +147,7 @@ inline bool Scheduler::move_out_some(Bucket& common, Time now) {
     return moved;
 }
 
-/// Before the lane is used: it turns to what its hash counts on by now.
+/// Call before the lane is used: moves it to the bucket that its hash counts on by now.
 [[gnu::noinline]] inline void Scheduler::follow_majors(Lane& lane, Time now) {
     if (registry_.is_outdated(lane)) {
         const BucketKey& key = lane.bucket->key;
@@ -160,7 +162,7 @@ inline bool Scheduler::move_out_some(Bucket& common, Time now) {
         registry_.drop_idle_lanes(lane, now, settings_.idle.evict_after);
 }
 
-/// Where the waiters of a bucket that is due are to be served.
+/// Returns the bucket in which the waiters of a bucket that is due are served; moves lanes there.
 inline Bucket& Scheduler::bring_up_to_date(Bucket& bucket, Time now) {
     if (!is_outdated(bucket)) return bucket;
     const BucketKey& key = bucket.key;
@@ -170,7 +172,7 @@ inline Bucket& Scheduler::bring_up_to_date(Bucket& bucket, Time now) {
     return bucket;
 }
 
-/// After join() and part(): looks at some of those that wait.
+/// After join() and part(): moves some of the lanes that wait.
 inline void Scheduler::follow_some(Time now) {
     if (unvisited_ == 0 && !parted_) [[likely]]
         return;

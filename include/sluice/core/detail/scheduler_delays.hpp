@@ -12,10 +12,10 @@
 
 namespace sluice::core {
 
-/// Whether the request itself may be tried again, and how long it has to pause for that.
+/// Decides whether the request itself may be tried again, and how long it has to pause before that.
 inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answer,
                              Time now) noexcept {
-    if (answer.status == 429) return; // whose wait is the bucket's, the lane's or everybody's
+    if (answer.status == 429) return; // the wait is that of the bucket, the lane or all requests
     const bool unready = is_unready(answer);
     constexpr int locked = 423;
     const bool again = unready || did_not_run(answer.status) ||
@@ -26,7 +26,7 @@ inline void Scheduler::judge(Place& place, const Lane& lane, const Answer& answe
         return;
     }
     pause(place, settings_.backoff, now);
-    // 0 is "a short delay", and less than the first pause would be asked again in vain.
+    // 0 is "a short delay". A retry before the first pause would be in vain.
     const Duration told = unready ? *answer.retry_after : Duration(0);
     if (told >= in_range(settings_.backoff.first) && told > Duration(0))
         place.pause_until(now + told + settings_.retry_margin);
@@ -44,8 +44,9 @@ inline void Scheduler::enter(Waiter& waiter, Time now) {
     registry_.set_waiting(*lane.bucket);
 }
 
-/// Whose pause is over enters its lane, which is due at once. All of them before anybody goes: they
-/// keep their order. False: nothing is `left` of what one call may do.
+/// Moves waiters whose pause is over into their lanes, which are due at once. All of them enter
+/// before any is granted, so they keep their order. Returns false if nothing is `left` of what one
+/// call may do.
 [[gnu::noinline]] inline bool Scheduler::enter_due(Time now, std::size_t& left) {
     for (; delayed_.least() <= due_; --left) {
         if (left == 0) {
@@ -60,7 +61,8 @@ inline void Scheduler::enter(Waiter& waiter, Time now) {
     return true;
 }
 
-/// Of such lanes, in order of arrival: which takes along all that wait there.
+/// Refuses the pausing waiters of such lanes together with all others that wait there, in order of
+/// arrival. Returns how many.
 template <class Which>
 std::size_t Scheduler::refuse_delayed(Which which, Refused why, Time now) {
     std::vector<Waiter*> entering;

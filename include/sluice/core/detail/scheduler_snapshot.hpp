@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// Scheduler: what it knows, for another one to go on from. Included by core/scheduler.hpp only.
+// Scheduler: saves what it knows, and restores it in another one. Included by core/scheduler.hpp
+// only.
 //
-// A bucket goes on as one of whose requests in flight nobody will hear more: their places are lost,
-// and come back as lost ones do. So a request that was under way while the bot stopped is neither
-// forgotten nor waited for.
-// What a lane draws on beside its own bucket is not kept: its wait is, and the next answer that
+// Requests in flight at shutdown are restored as lost: their places come back as lost ones do. So
+// such a request is neither forgotten nor waited for.
+// What a lane draws on besides its own bucket is not saved. Its wait is, and the next answer that
 // names the other bucket shows it again.
 #ifndef SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
 #define SLUICE_CORE_DETAIL_SCHEDULER_SNAPSHOT_HPP
@@ -29,7 +29,7 @@ BucketName Scheduler::name_of(const BucketEntry& bucket) const {
     return name;
 }
 
-/// Its name is 0 when the hash cannot be remembered, because there are too many.
+/// Returns a key whose name is 0 if the hash cannot be stored, because there are too many.
 template <class BucketName>
 BucketKey Scheduler::key_of(const BucketName& name, const Major& major) {
     if (name.hash.empty()) return {name.family, major, 0, false};
@@ -123,7 +123,7 @@ void Scheduler::restore_bucket(const SavedBucket& saved, Time then, Time now) {
     Bucket& bucket = registry_.bucket(key);
     if (bucket.window.answered() || bucket.places != 0 || bucket.queued != 0) return;
     bucket.window = Window(saved.window, then);
-    // Sent before `then`, and Discord may have decided about them later.
+    // They were sent before `then`, and Discord may have decided about them later.
     constexpr Duration longest_way = std::chrono::seconds(5);
     bucket.lose(lesser(then + longest_way, now), saved.out);
     leave_empty(bucket, now);
