@@ -4,9 +4,10 @@
 # usage: sh tests/matrix.sh [--folder FOLDER] [--clang] [suite...]     suites: trixie testing
 #
 # Runs both commands of the README on other releases of Debian, each in a chroot of its own that
-# debootstrap fills, on a copy of this checkout; then the tests of tokens and executors with each
-# compiler and each Boost of that release. --clang runs all tests with clang as well. By hand, not in
-# CI: as root, half an hour for each suite. The mirror is the one that this machine's apt uses.
+# debootstrap fills, on a copy of this checkout; then the warnings of both compilers in the headers,
+# and the tests of tokens and executors with each compiler and each Boost of that release. --clang
+# runs all tests with clang as well. By hand, not in CI: as root, 45 minutes for each suite. The
+# mirror is the one that this machine's apt uses.
 #
 # What it needs is in a temporary folder, gone at the end; --folder keeps chroots for the next run.
 set -u
@@ -123,6 +124,7 @@ for suite in $suites; do
     inside "$suite" "CXX=$newest sh cmake/install-debian.sh build"
     versions "$suite" | sed 's/^/    /' | tee -a "$report"
     inside "$suite" "$newest --version | head -n 1" | sed 's/^/    /' | tee -a "$report"
+    step "$suite" "sh tests/warnings.sh" "sh tests/warnings.sh g++ $newest"
     tokens "$suite" "$newest"
 done
 echo

@@ -12,7 +12,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 root=$(CDPATH='' cd -- "$here/../.." && pwd)
 compiler=${CXX:-g++}
 boost=/usr/include
-version=$(sed -n 's/^#define BOOST_VERSION //p' $boost/boost/version.hpp)
+version=$(sed -n 's/^#define BOOST_VERSION //p' $boost/boost/version.hpp 2>/dev/null || true)
 if [ "${version:-0}" -lt 108200 ]; then
     boost=$(sh "$root/tests/boost_headers.sh" newest "$root/build/newest-boost" unstable)
 fi
